@@ -1,0 +1,193 @@
+"""The contracts between the core and its plugins: what a component of each kind is given and must do.
+
+Plugins import this module, `emozoo.labels`, `emozoo.errors` and `emozoo.evaluation.metrics`, and nothing else of
+the core. The options of a component are the annotated keyword-only parameters of its constructor: the registry
+checks a recipe against them, so a component needs no schema of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    import torch
+    from datasets import Dataset
+    from torch import Tensor
+
+API_VERSION = 1
+"""Version of these contracts; a plugin may declare the one it was written for as `__emozoo_api__`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """What is known of a batch of B samples; what is not known is NaN, and never trained on or measured.
+
+    Attributes:
+        label: (B, C) probabilities over the model's labels; a hard label is one-hot, an unlabelled row is NaN.
+        vad: (B, 3) valence, arousal, dominance in [-1, 1]; NaN where missing.
+    """
+
+    label: Tensor
+    vad: Tensor
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+    def select(self, index: Tensor | slice) -> Targets:
+        """Return the targets of some samples, by index tensor, mask or slice."""
+        return Targets(self.label[index], self.vad[index])
+
+    def to(self, device: torch.device | str) -> Targets:
+        """Return the targets on a device."""
+        return Targets(self.label.to(device, non_blocking=True), self.vad.to(device, non_blocking=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregated:
+    """What an aggregator makes of the frames of B videos.
+
+    Attributes:
+        features: (B, D').
+        clip_weights: (B, clips) or None; how much each clip counts.
+        frame_weights: (B, clips, frames) or None; how much each frame counts.
+    """
+
+    features: Tensor
+    clip_weights: Tensor | None = None
+    frame_weights: Tensor | None = None
+
+
+class Backbone(Protocol):
+    """Kind `backbone`, group `emozoo.backbones`: `build(in_channels, *, options) -> nn.Module`.
+
+    Attributes:
+        out_features: D, the size of the feature vector.
+        input_kind: "frames" for (N, C, H, W), "clips" for (N, C, T, H, W).
+    """
+
+    out_features: int
+    input_kind: Literal["frames", "clips"]
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Map frames (N, C, H, W), or clips (N, C, T, H, W), to features (N, D)."""
+        ...
+
+
+class Aggregator(Protocol):
+    """Kind `aggregator`, group `emozoo.aggregators`: `build(in_features, *, options) -> nn.Module`.
+
+    Attributes:
+        out_features: D', the size of the video's feature vector.
+    """
+
+    out_features: int
+
+    def __call__(self, x: Tensor, mask: Tensor | None = None) -> Aggregated:
+        """Map (B, clips, frames, D), with a mask (B, clips, frames) that is True for real frames, to features."""
+        ...
+
+
+Criterion = Callable[["Tensor", Targets], "Tensor"]
+"""A loss: (output of a head (B, K), targets of the batch) -> scalar; 0 where the batch has no target for it."""
+
+
+class Head(Protocol):
+    """Kind `head`, group `emozoo.heads`: `build(in_features, labels, *, options) -> nn.Module`.
+
+    Attributes:
+        task: "classification", "vad", or a word of the plugin's own; consistency costs find their inputs by it.
+        out_features: K, the size of the output.
+    """
+
+    task: str
+    out_features: int
+
+    def __call__(self, features: Tensor) -> Tensor:
+        """Map features (B, D) to the raw output (B, K), which ten-crop testing averages over the crops."""
+        ...
+
+    def criterion(self, train: Targets, **options: Any) -> Criterion:
+        """Build the loss from all training targets; its keyword-only parameters are the recipe's loss options."""
+        ...
+
+    def decode(self, output: Tensor) -> list[dict[str, Any]]:
+        """Return each sample's part of a prediction, as JSON-able values, from the raw output (B, K)."""
+        ...
+
+    def measure(self, output: Tensor, targets: Targets, *, resamples: int = 0) -> dict[str, Any]:
+        """Return metrics over samples with targets: {"n", "primary", "metrics": {name: {"value", "interval"}}}.
+
+        `primary` names the metric that selects checkpoints, higher being better; `resamples` > 0 asks for
+        bootstrap 95 % intervals.
+        """
+        ...
+
+
+class ConsistencyCost(Protocol):
+    """Kind `consistency`, group `emozoo.consistency`: `build(labels, dimensions, *, options) -> nn.Module`.
+
+    Attributes:
+        differentiable: whether the cost carries a gradient; training warns where it does not.
+    """
+
+    differentiable: bool
+
+    def __call__(self, logits: Tensor, vad: Tensor) -> Tensor:
+        """Map class logits (B, C) and predicted values (B, len(dimensions)) in [-1, 1] to a cost (B,) >= 0."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that `emozoo data check` found.
+
+    Attributes:
+        severity: "error" (reading fails or mislabels), "warning" (usable, but know it), "info".
+        subject: which file, row or class.
+        message: what it is and what to do.
+    """
+
+    severity: Literal["error", "warning", "info"]
+    subject: str
+    message: str
+
+
+@runtime_checkable
+class DatasetReader(Protocol):
+    """Kind `dataset`, group `emozoo.datasets`: `build(root, *, options)`, root being None for generated data.
+
+    `read` returns one `datasets.Dataset` of all splits with the columns
+
+    - `id` (string, unique), `image` (`datasets.Image(decode=False)`: bytes or path), `split` (string);
+    - `label` (`datasets.ClassLabel` with the source's label names; None where unlabelled);
+    - where there are any: `label_probabilities` (list of C floats summing to 1, soft labels in the order of the
+      ClassLabel names), `valence`, `arousal`, `dominance` (float32 in [-1, 1], None where missing),
+      `subject` (string), `fold` (int).
+
+    Attributes:
+        title: the dataset's name as people write it.
+        licence: terms of the data, in a sentence.
+        citation: where it comes from.
+        vad_scale: (low, high) of the source's VAD annotation, which `read` maps to [-1, 1]; None without any.
+    """
+
+    title: ClassVar[str]
+    licence: ClassVar[str]
+    citation: ClassVar[str]
+    vad_scale: tuple[float, float] | None
+
+    @classmethod
+    def recognises(cls, root: Path) -> bool:
+        """Say, from names and headers alone, whether a folder or file holds this dataset."""
+        ...
+
+    def read(self) -> Dataset:
+        """Return all rows. Raises DataError naming file, row and column where the data cannot be used."""
+        ...
+
+    def check(self) -> Sequence[Finding]:
+        """Look at everything and report what is wrong, without stopping at the first finding."""
+        ...

@@ -1,0 +1,76 @@
+"""Every error emozoo raises on purpose. Each says what was wrong, where, and what to do next."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class EmozooError(Exception):
+    """Base of all errors that emozoo raises on purpose; the command line prints them without a traceback."""
+
+
+class EmozooWarning(UserWarning):
+    """Something a user should know that does not stop the work."""
+
+
+class RecipeError(EmozooError):
+    """A recipe or a configuration is wrong; the message lists every wrong key with its dotted path."""
+
+
+class UnknownComponentError(EmozooError):
+    """No installed plugin provides a component of that kind and name."""
+
+
+class AmbiguousComponentError(EmozooError):
+    """Two distributions provide the same short name."""
+
+
+class PluginLoadError(EmozooError):
+    """A plugin could not be imported, or is not what its entry point says it is."""
+
+
+class PluginAPIError(PluginLoadError):
+    """A plugin was written for another version of emozoo's plugin contracts."""
+
+
+class ContractError(EmozooError):
+    """A component does not keep the contract of its kind (shapes, attributes)."""
+
+
+class UnknownModelError(EmozooError):
+    """The zoo has no model of that name."""
+
+
+class WeightsUnavailableError(EmozooError):
+    """A zoo entry is known but its weights are not published; the message names the ways to get them."""
+
+
+class MissingPluginError(EmozooError):
+    """A saved model needs a plugin, or a version of one, that is not installed."""
+
+
+class CorruptModelError(EmozooError):
+    """A file of a model folder is missing, damaged, or does not belong to the others."""
+
+
+class DataError(EmozooError):
+    """A dataset or a media file cannot be used as it is."""
+
+
+class DatasetNotRecognisedError(DataError):
+    """No dataset reader recognises a folder or file, or more than one does."""
+
+
+class TrainingError(EmozooError):
+    """Training cannot start or go on; the last checkpoint is intact."""
+
+
+class ResumeError(TrainingError):
+    """A run cannot be resumed as asked: no checkpoint, or a recipe that has changed."""
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """Return " Did you mean 'x'?" for the nearest known name, or an empty string."""
+    matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f" Did you mean {matches[0]!r}?" if matches else ""

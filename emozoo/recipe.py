@@ -1,0 +1,397 @@
+"""Recipes: what a model is made of and how it is trained. Typed, from TOML, down to a saved model's config.json.
+
+A recipe has four tables: `[card]` (what it is for), `[model]`, `[data]` and `[train]`. `[model]` alone is what a
+saved model keeps: architecture, labels and preprocessing. How the weights came to be is provenance and lives in the
+run record.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from emozoo.errors import RecipeError, suggest
+from emozoo.labels import FER2013_LABELS
+
+CONFIG_FORMAT = 1
+"""Format number of config.json; a later format comes with a migration from each earlier one."""
+
+Positive = Annotated[int, Field(gt=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+NonNegative = Annotated[float, Field(ge=0)]
+
+
+class Table(BaseModel):
+    """A table of a recipe: unknown keys are errors, values are fixed once read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=False, protected_namespaces=())
+
+
+class Part(BaseModel):
+    """A component by registry name; every other key is one of its options."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    name: str
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options, as the component's constructor takes them."""
+        return dict(self.__pydantic_extra__ or {})
+
+
+class Preprocess(Table):
+    """How an image becomes the model's input, in training, evaluation and prediction alike.
+
+    An image is turned upright (EXIF), flattened onto black where transparent, fitted to a square, resized to
+    `size`, cropped to `crop` (centre; random in training), scaled to [0, 1] and normalised by `mean` and `std`.
+    """
+
+    size: Positive = 48
+    crop: Positive = 44
+    colour: Literal["grey", "rgb"] = "grey"
+    fit: Literal["crop", "pad", "stretch"] = "crop"
+    mean: tuple[float, ...] = (0.5,)
+    std: tuple[Annotated[float, Field(gt=0)], ...] = (0.25,)
+
+    @property
+    def channels(self) -> int:
+        """1 for grey, 3 for RGB."""
+        return 1 if self.colour == "grey" else 3
+
+    @model_validator(mode="after")
+    def _agree(self) -> Preprocess:
+        if self.crop > self.size:
+            raise ValueError(f"crop ({self.crop}) is larger than size ({self.size})")
+        for key in ("mean", "std"):
+            if len(getattr(self, key)) != self.channels:
+                raise ValueError(f"{key} has {len(getattr(self, key))} values, {self.colour} needs {self.channels}")
+        return self
+
+
+class ModelConfig(Table):
+    """What a model is made of; exactly this is saved as config.json and rebuilt from it."""
+
+    labels: tuple[str, ...] = FER2013_LABELS
+    preprocess: Preprocess = Preprocess()
+    backbone: Part
+    aggregator: Part | None = None
+    heads: dict[str, Part]
+
+    @field_validator("labels")
+    @classmethod
+    def _distinct(cls, labels: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(labels)) < len(labels):
+            raise ValueError("a label is listed twice")
+        if any(not label.strip() for label in labels):
+            raise ValueError("a label is empty")
+        return labels
+
+    @field_validator("heads")
+    @classmethod
+    def _named(cls, heads: dict[str, Part]) -> dict[str, Part]:
+        if not heads:
+            raise ValueError("a model needs at least one head")
+        for name in heads:
+            if not name.isidentifier():
+                raise ValueError(f"head name {name!r} must be a word of letters, digits and _")
+        return heads
+
+
+class Card(Table):
+    """What a model card says that no measurement can."""
+
+    title: str = ""
+    summary: str = ""
+    licence: str = ""
+    data_licence: str = ""
+    dataset: str = ""
+    task: Literal["image", "video"] = "image"
+
+
+class Data(BaseModel):
+    """What a recipe trains on: a dataset reader, its options, and which split does what."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    name: str
+    root: str | None = None
+    train: str = "train"
+    select: str | None = None
+    """Split that chooses the checkpoint; without one, `holdout` of the training split is set aside for it."""
+    report: str | None = None
+    """Split that is looked at once, at the end; without one, the record says that it reports the selection split."""
+    holdout: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    labels: tuple[str, ...] | None = None
+    """Use only samples of these categories."""
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The reader's own options."""
+        return dict(self.__pydantic_extra__ or {})
+
+
+class Optimizer(BaseModel):
+    """An optimiser: sgd, adam, adamw, or any name timm knows; every other key goes to its constructor."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    name: str = "sgd"
+    lr: Annotated[float, Field(gt=0)] = 0.1
+    weight_decay: NonNegative = 5e-4
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Further arguments of the optimiser's constructor."""
+        return dict(self.__pydantic_extra__ or {})
+
+
+class Schedule(Table):
+    """Learning rate over the run: linear warm-up, then a curve. A pure function of the step."""
+
+    name: Literal["cosine", "step", "none"] = "cosine"
+    warmup_epochs: NonNegative = 0.0
+    final: Fraction = 0.0
+    """Cosine: the last rate, as a share of the first."""
+    step_epochs: Annotated[float, Field(gt=0)] = 30.0
+    gamma: Fraction = 0.1
+    """Step: the rate is multiplied by `gamma` every `step_epochs`, counted from `start_epoch`."""
+    start_epoch: NonNegative = 0.0
+
+
+class Augment(Table):
+    """Random changes of training images, drawn per sample and done on the whole batch at once."""
+
+    flip: Fraction = 0.5
+    shift: bool = True
+    """Random crop of `preprocess.crop` out of `preprocess.size`; without it, the centre."""
+    padding: Annotated[int, Field(ge=0)] = 0
+    """Reach beyond the border of the random crop, in pixels."""
+    rotate: NonNegative = 0.0
+    """Largest rotation, degrees."""
+    scale: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Zoom drawn from 1 - scale to 1 + scale."""
+    brightness: NonNegative = 0.0
+    contrast: NonNegative = 0.0
+    saturation: NonNegative = 0.0
+    erase: Fraction = 0.0
+    """Probability that a rectangle of 2 to 20 % of the image is replaced by the mean colour."""
+    mixup: NonNegative = 0.0
+    """Alpha of the beta distribution; 0 is off."""
+    cutmix: NonNegative = 0.0
+
+
+class CostTerm(BaseModel):
+    """A consistency cost in the loss, between one classification head and one VAD head."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    name: str
+    weight: NonNegative = 1.0
+    classification: str | None = None
+    vad: str | None = None
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The cost's own options."""
+        return dict(self.__pydantic_extra__ or {})
+
+
+class Loss(BaseModel):
+    """The weight of a head's loss; every other key is an option of that head's criterion."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    weight: NonNegative = 1.0
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The criterion's own options."""
+        return dict(self.__pydantic_extra__ or {})
+
+
+class Train(Table):
+    """How a model is trained."""
+
+    epochs: Positive = 30
+    batch_size: Positive = 64
+    """Samples per optimiser step, over all processes and accumulated micro-batches."""
+    accumulate: Positive = 1
+    optimizer: Optimizer = Optimizer()
+    schedule: Schedule = Schedule()
+    augment: Augment = Augment()
+    losses: dict[str, Loss] = {}
+    consistency: tuple[CostTerm, ...] = ()
+    orthogonal: NonNegative = 0.0
+    """Weight of the orthogonal regularisation of the backbone's convolutions (Wang et al. 2020)."""
+    clip_norm: NonNegative = 0.0
+    clip_value: NonNegative = 0.0
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    select_by: str | None = None
+    """The "head.metric" that chooses the checkpoint, higher being better; None: the first head's primary metric."""
+    checkpoint_steps: Annotated[int, Field(ge=0)] = 0
+    """Save a checkpoint every N steps as well as after each epoch; 0: each epoch only."""
+    init: str | None = None
+    """Start from the weights of a saved model folder where names and shapes agree; provenance, not architecture."""
+
+
+class Recipe(Table):
+    """A whole recipe."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")]
+    card: Card = Card()
+    model: ModelConfig
+    data: Data
+    train: Train = Train()
+
+    @model_validator(mode="after")
+    def _heads_exist(self) -> Recipe:
+        heads = self.model.heads
+        for name in self.train.losses:
+            if name not in heads:
+                raise ValueError(f"train.losses.{name}: the model has no head {name!r}.{suggest(name, heads)}")
+        for index, term in enumerate(self.train.consistency):
+            for role in ("classification", "vad"):
+                name = getattr(term, role)
+                if name is not None and name not in heads:
+                    raise ValueError(f"train.consistency.{index}.{role}: the model has no head {name!r}")
+        return self
+
+    def resolved(self) -> dict[str, Any]:
+        """Return the recipe with every default filled in, as plain JSON values."""
+        return self.model_dump(mode="json")
+
+
+def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe from a TOML file, or from the zoo by name.
+
+    Args:
+        source: a path to a .toml file (or a folder with recipe.toml), or a zoo name.
+        overrides: "train.epochs=3" and the like, applied before checking.
+
+    Raises:
+        RecipeError: no such file or name, broken TOML, or wrong keys and values, all of them listed.
+    """
+    path = recipe_path(source)
+    try:
+        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path} is not valid TOML: {error}") from None
+    return parse_recipe(override(tree, overrides), where=str(path))
+
+
+def recipe_path(source: str | Path) -> Path:
+    """Return the file that a path or zoo name means."""
+    text = str(source)
+    path = Path(source)
+    if isinstance(source, Path) or text.endswith(".toml") or "/" in text or text.startswith("."):
+        path = path / "recipe.toml" if path.is_dir() else path
+        if not path.is_file():
+            raise RecipeError(f"there is no recipe file {path}")
+        return path
+    from emozoo.zoo import entry
+
+    return entry(text).recipe_file
+
+
+def parse_recipe(tree: Mapping[str, Any], where: str = "recipe") -> Recipe:
+    """Check a tree of plain values against the recipe's types, and return the recipe.
+
+    Raises:
+        RecipeError: every wrong key with its path, what was given, and what is allowed.
+    """
+    try:
+        return Recipe.model_validate(dict(tree))
+    except ValidationError as error:
+        raise RecipeError(f"{where}:\n{explain(error, Recipe, '')}") from None
+
+
+def override(tree: Mapping[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
+    """Return a copy of a recipe's tree with assignments such as `train.epochs=3` made; values are TOML or text."""
+    result: dict[str, Any] = json.loads(json.dumps(tree))
+    for assignment in assignments:
+        path, equals, text = assignment.partition("=")
+        if not equals or not path.strip():
+            raise RecipeError(f"--set {assignment!r}: write KEY.PATH=VALUE, such as train.epochs=3")
+        try:
+            value = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            value = text
+        *parents, last = path.strip().split(".")
+        node: Any = result
+        for key in parents:
+            node = _child(node, key, assignment)
+        node[_key(node, last, assignment)] = value
+    return result
+
+
+def _child(node: Any, key: str, assignment: str) -> Any:
+    key = _key(node, key, assignment)
+    if isinstance(node, dict) and node.get(key) is None:
+        node[key] = {}
+    if not isinstance(node[key], dict | list):
+        raise RecipeError(f"--set {assignment!r}: {key!r} is a value, not a table")
+    return node[key]
+
+
+def _key(node: Any, key: str, assignment: str) -> Any:
+    if not isinstance(node, list):
+        return key
+    if not key.isdigit() or int(key) >= len(node):
+        raise RecipeError(f"--set {assignment!r}: {key!r} is not an index of a list of {len(node)}")
+    return int(key)
+
+
+def explain(error: ValidationError, model: type[BaseModel], prefix: str) -> str:
+    """Say each validation error in a line: the key's path, what was given, what is allowed, the nearest key."""
+    lines = []
+    for item in error.errors(include_url=False):
+        path = ".".join(str(step) for step in ([prefix] if prefix else []) + list(item["loc"])) or "recipe"
+        if item["type"] == "extra_forbidden":
+            known = _keys_at(model, item["loc"][:-1])
+            allowed = f" Allowed: {', '.join(known)}." if known else " It takes no options."
+            lines.append(f"  {path}: unknown key.{suggest(str(item['loc'][-1]), known)}{allowed}")
+        elif item["type"] == "missing":
+            lines.append(f"  {path}: missing; it is required")
+        else:
+            message = item["msg"].removeprefix("Value error, ")
+            given = "" if isinstance(item["input"], dict) else f" (given: {item['input']!r})"
+            lines.append(f"  {path}: {message}{given}{_nearest(item)}")
+    return "\n".join(lines)
+
+
+def _nearest(item: Any) -> str:
+    """Suggest the nearest allowed value of a Literal."""
+    if item["type"] != "literal_error" or not isinstance(item["input"], str):
+        return ""
+    return suggest(item["input"], item["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", "))
+
+
+def _keys_at(model: type[BaseModel], location: Sequence[int | str]) -> list[str]:
+    """Return the keys a recipe allows at a location."""
+    current: Any = model
+    for step in location:
+        field = getattr(current, "model_fields", {}).get(step)
+        if field is not None:
+            current = field.annotation
+        options = [a for a in (current, *get_args(current)) if isinstance(a, type) and issubclass(a, BaseModel)]
+        current = options[0] if options else current
+    return list(getattr(current, "model_fields", {}))
+
+
+def config_text(config: ModelConfig, requires: Mapping[str, str], version: str) -> str:
+    """Return config.json of a model: the same bytes for the same model, whatever made it."""
+    tree = {
+        "format": CONFIG_FORMAT,
+        "emozoo_version": version,
+        "requires": dict(sorted(requires.items())),
+        **config.model_dump(mode="json"),
+    }
+    return json.dumps(tree, indent=2, ensure_ascii=False) + "\n"
