@@ -68,19 +68,25 @@ def discover() -> tuple[Component, ...]:
     `EMOZOO_PLUGINS` limits third-party distributions: "none", or a comma-separated list of names. The filter
     applies before anything is imported.
     """
-    from importlib.metadata import entry_points
+    from importlib.metadata import distributions
 
     kinds = {group: kind for kind, group in GROUPS.items()}
-    found: dict[tuple[str, str, str], EntryPoint] = {}
-    for point in entry_points():
-        if point.group in kinds and point.dist is not None and _allowed(point.dist.name):
-            found.setdefault((kinds[point.group], point.name, _normalise(point.dist.name)), point)
+    found: dict[str, dict[tuple[str, str], EntryPoint]] = {}
+    for installed in distributions():
+        if "emozoo." not in (installed.read_text("entry_points.txt") or ""):
+            continue
+        distribution = _normalise(installed.name)
+        if distribution not in found and _allowed(distribution):  # the first on sys.path is the one that imports
+            points = [point for point in installed.entry_points if point.group in kinds]
+            found[distribution] = {(kinds[point.group], point.name): point for point in points}
     providers: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for kind, name, distribution in found:
-        providers[kind, name].append(distribution)
+    for distribution, points in found.items():
+        for key in points:
+            providers[key].append(distribution)
     components = [
-        _component(kind, point, distribution, providers[kind, name])
-        for (kind, name, distribution), point in found.items()
+        _component(key[0], point, distribution, providers[key])
+        for distribution, points in found.items()
+        for key, point in points.items()
     ]
     return tuple(sorted(components, key=lambda c: (list(GROUPS).index(c.kind), c.name, c.distribution)))
 
@@ -104,9 +110,9 @@ def _normalise(distribution: str) -> str:
 
 def _allowed(distribution: str) -> bool:
     wanted = os.environ.get("EMOZOO_PLUGINS")
-    if wanted is None or _normalise(distribution) == HOME:
+    if wanted is None or distribution == HOME:
         return True
-    return _normalise(distribution) in {_normalise(name.strip()) for name in wanted.split(",")}
+    return distribution in {_normalise(name.strip()) for name in wanted.split(",")}
 
 
 def _required_emozoo(requirements: list[str]) -> str:
