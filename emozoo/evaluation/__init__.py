@@ -1,0 +1,1 @@
+"""Running a model over a dataset, measuring it, and showing what came out."""
