@@ -1,0 +1,155 @@
+"""Valence, arousal and dominance on the canonical scale [-1, 1], from partly missing labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from emozoo.contracts import Criterion, Targets
+from emozoo.errors import ContractError, TrainingError
+from emozoo.labels import DIMENSIONS
+from emozoo_heads.mlp import Dropout, Fraction, Size, mlp
+
+Dimension = Literal["valence", "arousal", "dominance"]
+
+
+class VADHead(nn.Module):
+    """Features (B, D) to values (B, d), one column a dimension.
+
+    The buffer `train_mean` (d,) is the mean of each dimension over the training labels: what the constant
+    predictor says, which every measurement stands beside. It is saved with the weights; until `criterion`
+    sets it, it is 0, the middle of the scale.
+
+    Args:
+        in_features: D.
+        labels: not used; every head is built from them.
+        dimensions: which dimensions, in the order of the columns.
+        bounded: how values come to lie in [-1, 1]: "tanh", or "clip", whose gradient is that of the unclipped
+            value (a sample beyond the bound would otherwise teach nothing); "none" leaves them unbounded.
+        dropout: rate before the last layer.
+        hidden: sizes of hidden layers, each followed by ReLU; none is a single linear layer.
+    """
+
+    task = "vad"
+    scale = "[-1, 1]"
+    train_mean: Tensor
+
+    def __init__(
+        self,
+        in_features: int,
+        labels: Sequence[str],  # noqa: ARG002
+        *,
+        dimensions: tuple[Dimension, ...] = ("valence", "arousal", "dominance"),
+        bounded: Literal["tanh", "clip", "none"] = "tanh",
+        dropout: Dropout = 0.0,
+        hidden: tuple[Size, ...] = (),
+    ) -> None:
+        super().__init__()
+        if not dimensions or len(set(dimensions)) < len(dimensions):
+            raise ValueError(
+                f"dimensions {list(dimensions)}: name one or more of {', '.join(DIMENSIONS)}, each once"
+            )
+        self.dimensions = dimensions
+        self.out_features = len(dimensions)
+        self.bounded = bounded
+        self.columns = [DIMENSIONS.index(name) for name in dimensions]
+        self.layers = mlp(in_features, hidden, self.out_features, dropout)
+        self.register_buffer("train_mean", torch.zeros(self.out_features))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map features (B, D) to values (B, d)."""
+        values = self.layers(features)
+        if self.bounded == "tanh":
+            return values.tanh()
+        if self.bounded == "clip":
+            return values.detach().clamp(-1, 1) + (values - values.detach())
+        return values
+
+    def criterion(self, train: Targets, *, ccc: Fraction = 0.0) -> Criterion:
+        """Return (1 - ccc) * MSE + ccc * (1 - mean CCC) over the labels of a batch; 0 where it has none.
+
+        MSE is the mean over all present labels. CCC (Lin 1989) is taken over the batch, so small batches make
+        it noisy, and averaged over the dimensions with two or more labels in it. Also sets `train_mean`.
+
+        Args:
+            train: all training targets.
+            ccc: share of the CCC loss, from 0 to 1.
+
+        Raises:
+            TrainingError: a dimension has no label in all of the training data.
+        """
+        values = self._target(train.vad)
+        empty = [
+            name
+            for name, missing in zip(self.dimensions, values.isnan().all(0).tolist(), strict=True)
+            if missing
+        ]
+        if empty:
+            raise TrainingError(
+                f"the vad head has nothing to learn from: no training sample has {', '.join(empty)}. Leave "
+                "that out of the head's dimensions, or train on data that has it."
+            )
+        self.train_mean.copy_(values.nanmean(0))
+
+        def criterion(output: Tensor, targets: Targets) -> Tensor:
+            target = self._target(targets.vad)
+            if output.shape != target.shape:
+                raise ContractError(
+                    f"vad: output of shape {tuple(output.shape)} for targets of shape {tuple(target.shape)} "
+                    f"({', '.join(self.dimensions)}); they must be equal, and are never broadcast"
+                )
+            present = ~target.isnan()
+            target = target.float().masked_fill(~present, 0)
+            loss = (1 - ccc) * _mean_squared_error(output.float(), target, present)
+            return loss + ccc * _concordance_loss(output.float(), target, present) if ccc else loss
+
+        return criterion
+
+    def _target(self, vad: Tensor) -> Tensor:
+        """Return the columns (N, d) of this head's dimensions out of (N, 3)."""
+        if vad.ndim != 2 or vad.shape[1] != len(DIMENSIONS):
+            raise ContractError(f"vad: targets of shape {tuple(vad.shape)}, expected (N, {len(DIMENSIONS)})")
+        return vad[:, self.columns]
+
+    def decode(self, output: Tensor) -> list[dict[str, Any]]:
+        """Return the value of each dimension, and the scale they are on, for each row of (B, d)."""
+        return [
+            {**dict(zip(self.dimensions, row, strict=True)), "scale": self.scale} for row in output.tolist()
+        ]
+
+    def measure(self, output: Tensor, targets: Targets, *, resamples: int = 0) -> dict[str, Any]:
+        """Return metrics a dimension over the labels that are there, beside those of the training mean."""
+        from emozoo.evaluation.metrics import vad_measure
+
+        return vad_measure(
+            output.float().cpu().numpy(),
+            self._target(targets.vad).cpu().numpy(),
+            self.dimensions,
+            baseline=self.train_mean.cpu().numpy(),
+            resamples=resamples,
+            seed=0,
+        )
+
+
+def _mean_squared_error(output: Tensor, target: Tensor, present: Tensor) -> Tensor:
+    return (output - target).masked_fill(~present, 0).square().sum() / present.sum().clamp(min=1)
+
+
+def _concordance_loss(output: Tensor, target: Tensor, present: Tensor) -> Tensor:
+    """Return 1 - CCC, averaged over the columns with two or more present values; population moments."""
+    count = present.sum(0)
+    output_mean, target_mean = (_column_mean(values, present, count) for values in (output, target))
+    output_centred, target_centred = output - output_mean, target - target_mean
+    covariance = _column_mean(output_centred * target_centred, present, count)
+    spread = _column_mean(output_centred.square() + target_centred.square(), present, count)
+    # Where both are constant and equal, 0 / 0 would be NaN, and so would the gradient.
+    concordance = 2 * covariance / (spread + (output_mean - target_mean).square() + 1e-8)
+    enough = count >= 2
+    return (1 - concordance).masked_fill(~enough, 0).sum() / enough.sum().clamp(min=1)
+
+
+def _column_mean(values: Tensor, present: Tensor, count: Tensor) -> Tensor:
+    return values.masked_fill(~present, 0).sum(0) / count.clamp(min=1)
