@@ -127,6 +127,8 @@ class Data(BaseModel):
     report: str | None = None
     """Split that is looked at once, at the end; without one, the record says that it reports the selection split."""
     holdout: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    tta: Literal["none", "flip", "ten-crop"] = "none"
+    """Test-time augmentation of the reported result; selection always uses the centre crop."""
     labels: tuple[str, ...] | None = None
     """Use only samples of these categories."""
 

@@ -213,14 +213,40 @@ def load(component: Component) -> Callable[..., Any]:
     return factory
 
 
-def build(kind: str, name: str, options: Mapping[str, Any], *context: Any, where: str) -> Any:
-    """Build a component from its name, the options of a recipe, and what its kind is built from.
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """A component that has been imported, with its options checked and complete; ready to be built."""
+
+    component: Component
+    factory: Callable[..., Any]
+    name: str
+    """Qualified, with the member where there is one."""
+    options: dict[str, Any]
+    where: str
+
+    @property
+    def plain(self) -> dict[str, Any]:
+        """The name and every option as JSON values, as config.json keeps them."""
+        from pydantic import TypeAdapter
+
+        values = TypeAdapter(dict[str, Any]).dump_python(self.options, mode="json")
+        return {"name": self.name, **{key: value for key, value in values.items() if key != "member"}}
+
+    def build(self, *context: Any) -> Any:
+        """Build the component from what its kind is built from (`in_channels`; `in_features` and `labels`; ...)."""
+        try:
+            return self.factory(*context, **self.options)
+        except ValueError as error:
+            raise RecipeError(f"{self.where}: {self.name}: {error}") from error
+
+
+def resolve(kind: str, name: str, options: Mapping[str, Any], where: str) -> Resolved:
+    """Find and import a component, and check a recipe's options for it.
 
     Args:
         kind: a key of `GROUPS`.
         name: short or qualified, perhaps "family/member".
         options: the recipe's options, checked against the constructor's annotated keyword-only parameters.
-        *context: the positional arguments of the kind (`in_channels`, `in_features` and `labels`, ...).
         where: the recipe's path to this component, for error messages ("model.backbone").
 
     Raises:
@@ -229,15 +255,15 @@ def build(kind: str, name: str, options: Mapping[str, Any], *context: Any, where
     """
     component = find(kind, name)
     factory = load(component)
-    member = name.rpartition(":")[2].partition("/")[2]
+    member = name.rpartition(":")[2].partition("/")[2] or options.get("member")
     given = {**options, "member": member} if member else dict(options)
-    checked = check_options(factory, given, where)
-    try:
-        return factory(*context, **checked)
-    except (RecipeError, PluginLoadError):
-        raise
-    except ValueError as error:
-        raise RecipeError(f"{where}: {component.qualified}: {error}") from error
+    qualified = component.qualified + (f"/{member}" if member else "")
+    return Resolved(component, factory, qualified, check_options(factory, given, where), where)
+
+
+def build(kind: str, name: str, options: Mapping[str, Any], *context: Any, where: str) -> Any:
+    """Resolve and build a component in one go."""
+    return resolve(kind, name, options, where).build(*context)
 
 
 def check_options(function: Callable[..., Any], options: Mapping[str, Any], where: str) -> dict[str, Any]:

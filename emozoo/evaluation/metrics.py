@@ -133,7 +133,7 @@ def vad_measure(
 
 
 def on_source_scale(measured: Mapping[str, Any], scale: tuple[float, float]) -> dict[str, Any]:
-    """Return the errors of a `vad_measure` on the scale (low, high) of the annotation, which [-1, 1] stands for.
+    """Return the errors of a `vad_measure` on the annotation's scale (low, high), which [-1, 1] stands for.
 
     Returns:
         {"scale": [low, high], "metrics": {"valence_mse": {"value", "interval"}, ...},

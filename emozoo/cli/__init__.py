@@ -1,0 +1,23 @@
+"""The command line: one module a command, each importing what it needs when it runs."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+
+def main() -> None:
+    """Run the command line; errors that emozoo raises on purpose end it with their message and status 1."""
+    from emozoo.cli.app import app
+    from emozoo.errors import EmozooError
+
+    try:
+        app()
+    except EmozooError as error:
+        if os.environ.get("EMOZOO_TRACEBACK"):
+            raise
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(128 + getattr(error, "signal", -127))
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)

@@ -1,0 +1,58 @@
+"""`emozoo list`, `emozoo info` and `emozoo verify`."""
+
+from __future__ import annotations
+
+import json
+
+import typer
+
+
+def list_models(
+    task: str | None = typer.Option(None, "--task", help="image or video."),
+    dataset: str | None = typer.Option(None, "--dataset", help="fer2013, dfew, ..."),
+    backbone: str | None = typer.Option(None, "--backbone", help="resnet18, ..."),
+    head: str | None = typer.Option(None, "--head", help="classification, vad, ..."),
+    as_json: bool = typer.Option(False, "--json", help="Print JSON."),
+) -> None:
+    """List the zoo's models, offline."""
+    from emozoo.zoo import list_models as rows_of
+
+    rows = rows_of(task=task, dataset=dataset, backbone=backbone, head=head)
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+        return
+    if not rows:
+        typer.echo("no model of the zoo fits")
+    for row in rows:
+        result = row["result"]
+        figure = f"{result['metric']} {result['value']:.4f} on {result['split']}" if result else "not trained yet"
+        heads = "+".join(row["heads"])
+        typer.echo(f"{row['name']:<20} {row['task']:<6} {row['dataset']:<10} {row['backbone']:<10} {heads:<20} {figure}")
+
+
+def info(
+    name: str = typer.Argument(help="A zoo name, or dir:FOLDER."),
+    as_json: bool = typer.Option(False, "--json", help="Print JSON."),
+) -> None:
+    """Show what a model is: architecture, size, cost, terms, result, and where its weights are."""
+    from emozoo.info import describe
+
+    facts = describe(name)
+    if as_json:
+        typer.echo(json.dumps(facts, indent=2, ensure_ascii=False))
+        return
+    for key, value in facts.items():
+        shown = f"{value:,}" if isinstance(value, int) else value
+        if isinstance(value, dict):
+            shown = json.dumps(value, ensure_ascii=False)
+        typer.echo(f"{key:<14} {'-' if value in (None, '') else shown}")
+
+
+def verify(name: str = typer.Argument(help="A zoo name, or dir:FOLDER.")) -> None:
+    """Prove that a model folder is what was saved: hashes, structure, golden outputs."""
+    from emozoo.folder import load_model, verify_golden
+    from emozoo.zoo import model_folder
+
+    folder = model_folder(name)
+    difference = verify_golden(load_model(folder, "cpu"), folder)
+    typer.echo(f"{folder}: every file is the one that was saved; golden outputs agree to {difference:.1e}")

@@ -1,0 +1,34 @@
+"""How results look in a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def result_lines(result: Mapping[str, Any]) -> list[str]:
+    """Return a measured split in a few lines: each head's main metrics with intervals, and the baseline."""
+    lines = [f"split {result['split']}, n = {result['n']:,}, test-time augmentation: {result['tta']}"]
+    for name, head in result["heads"].items():
+        if head["task"] == "classification":
+            lines += [_line(name, metric, head) for metric in ("accuracy", "uar", "f1")]
+            lines.append(f"  {'':<12} {'majority guess':<18} {head['majority_baseline']:.4f}")
+        elif head["task"] == "vad":
+            baseline = head["baseline"]["metrics"]
+            for dimension in head["dimensions"]:
+                lines.append(_line(name, f"{dimension}_ccc", head))
+                constant = baseline[f"{dimension}_rmse"]
+                beside = "" if constant is None else f"   constant: {constant:.4f}"
+                lines.append(_line(name, f"{dimension}_rmse", head) + beside)
+        else:
+            lines.append(_line(name, head["primary"], head))
+    if result.get("consistency"):
+        lines.append(f"  category and VAD contradict each other: {result['consistency']['violation_rate']:.1%}")
+    return lines
+
+
+def _line(name: str, metric: str, head: Mapping[str, Any]) -> str:
+    entry = head["metrics"][metric]
+    value = "undefined" if entry["value"] is None else f"{entry['value']:.4f}"
+    interval = f"  [{entry['interval'][0]:.4f}, {entry['interval'][1]:.4f}]" if entry["interval"] else ""
+    return f"  {name:<12} {metric:<18} {value}{interval}  (n = {head['n']:,})"

@@ -1,0 +1,157 @@
+"""How an image becomes a model's input: one object for training, evaluation and prediction."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from emozoo.errors import DataError, RecipeError
+from emozoo.recipe import Preprocess
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+TTA = Literal["none", "flip", "ten-crop"]
+"""Test-time augmentation: the centre crop; it and its mirror image; four corners and centre, each mirrored."""
+
+PIXEL_LIMIT = 100_000_000
+"""Larger images are refused before they are decoded."""
+
+
+def check_tta(text: str) -> TTA:
+    """Return a test-time augmentation by name."""
+    if text not in get_args(TTA):
+        raise RecipeError(f"test-time augmentation {text!r}: choose one of {', '.join(get_args(TTA))}")
+    return cast(TTA, text)
+
+
+class Preprocessor:
+    """Turns media into uint8 squares (C, size, size), and batches of those into input (N, C, crop, crop)."""
+
+    def __init__(self, config: Preprocess) -> None:
+        self.config = config
+
+    def decode(self, media: Any, name: str = "image") -> Tensor:
+        """Return uint8 (C, size, size) from a path, encoded bytes, a PIL image, an array or a tensor.
+
+        Arrays are (H, W) or (H, W, C), tensors (H, W) or (C, H, W); either uint8 or floating in [0, 1]; three
+        channels are RGB.
+
+        Raises:
+            DataError: not an image, damaged, too large, or of an unexpected shape or range; names the media.
+        """
+        image = self._square(open_image(media, name))
+        pixels = np.asarray(image, dtype=np.uint8)
+        return torch.from_numpy(pixels.reshape(*pixels.shape[:2], -1).transpose(2, 0, 1).copy())
+
+    def _square(self, image: Image) -> Image:
+        from PIL import Image as pil
+        from PIL import ImageOps
+
+        size = (self.config.size, self.config.size)
+        image = image.convert("L" if self.config.colour == "grey" else "RGB")
+        if image.size == size:
+            return image
+        if self.config.fit == "stretch":
+            return image.resize(size, pil.Resampling.BICUBIC)
+        if self.config.fit == "pad":
+            return ImageOps.pad(image, size, pil.Resampling.BICUBIC)
+        return ImageOps.fit(image, size, pil.Resampling.BICUBIC)
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """Scale uint8 (..., C, H, W) to [0, 1] and normalise each channel by the recipe's mean and std."""
+        scale, shift = self.affine(images.device)
+        return images.float().mul_(scale).add_(shift)
+
+    def affine(self, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor]:
+        """Return (scale, shift), each (C, 1, 1), with which pixels 0..255 become normalised input."""
+        mean = torch.tensor(self.config.mean, device=device).view(-1, 1, 1)
+        std = torch.tensor(self.config.std, device=device).view(-1, 1, 1)
+        return 1 / (255 * std), -mean / std
+
+    def views(self, images: Tensor, tta: TTA = "none") -> Tensor:
+        """Return the evaluation views of uint8 (N, C, size, size) as input (N, views, C, crop, crop)."""
+        crops = [self._crop(images, *corner) for corner in self._corners(tta)]
+        if tta != "none":
+            crops += [crop.flip(-1) for crop in crops]
+        return self.normalise(torch.stack(crops, dim=1))
+
+    def _corners(self, tta: TTA) -> list[tuple[int, int]]:
+        room = self.config.size - self.config.crop
+        centre = (room // 2, room // 2)
+        if tta != "ten-crop":
+            return [centre]
+        return [(0, 0), (0, room), (room, 0), (room, room), centre]
+
+    def _crop(self, images: Tensor, top: int, left: int) -> Tensor:
+        crop = self.config.crop
+        return images[..., top : top + crop, left : left + crop]
+
+
+def open_image(media: Any, name: str = "image") -> Image:
+    """Return a PIL image, upright and opaque, in mode L or RGB, from a path, bytes, PIL image, array or tensor."""
+    from PIL import Image as pil
+
+    if isinstance(media, torch.Tensor):
+        tensor = media.detach().cpu()
+        media = (tensor.permute(1, 2, 0) if tensor.ndim == 3 else tensor).numpy()
+    if isinstance(media, np.ndarray):
+        return _from_array(media, name)
+    if isinstance(media, pil.Image):
+        return _upright(media, name)
+    if isinstance(media, str | Path) and not Path(media).is_file():
+        raise DataError(f"{name}: there is no file {media}")
+    if not isinstance(media, str | Path | bytes):
+        raise DataError(
+            f"{name}: cannot read a {type(media).__name__}; give a path, a PIL image, an array or a tensor"
+        )
+    try:
+        with pil.open(io.BytesIO(media) if isinstance(media, bytes) else media) as image:
+            if image.width * image.height > PIXEL_LIMIT:
+                raise DataError(f"{name}: {image.width}x{image.height} pixels, the limit is {PIXEL_LIMIT:,}")
+            return _upright(image, name)
+    except pil.UnidentifiedImageError:
+        raise DataError(f"{name}: not an image that can be read (damaged, or another kind of file)") from None
+    except (OSError, SyntaxError, ValueError, pil.DecompressionBombError) as error:
+        raise DataError(f"{name}: damaged image ({error})") from error
+
+
+def _upright(image: Image, name: str) -> Image:
+    """Apply the EXIF orientation and lay transparent images on black; return mode L or RGB."""
+    from PIL import Image as pil
+    from PIL import ImageOps
+
+    try:
+        image = ImageOps.exif_transpose(image)
+    except (OSError, SyntaxError) as error:
+        raise DataError(f"{name}: damaged image ({error})") from error
+    if image.mode in ("I", "I;16", "F"):
+        pixels = np.asarray(image, dtype=np.float64)
+        return pil.fromarray((pixels / max(pixels.max(), 1) * 255).astype(np.uint8))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = pil.alpha_composite(pil.new("RGBA", image.size, (0, 0, 0, 255)), image)
+    return image.convert("L" if image.mode in ("1", "L", "LA") else "RGB")
+
+
+def _from_array(pixels: np.ndarray, name: str) -> Image:
+    from PIL import Image as pil
+
+    if pixels.ndim == 3 and pixels.shape[-1] == 1:
+        pixels = pixels[..., 0]
+    if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[-1] not in (3, 4)) or 0 in pixels.shape:
+        raise DataError(
+            f"{name}: shape {pixels.shape}; arrays are (H, W) or (H, W, 3), tensors (H, W) or (3, H, W)"
+        )
+    if np.issubdtype(pixels.dtype, np.floating):
+        if not np.isfinite(pixels).all() or pixels.min() < 0 or pixels.max() > 1:
+            raise DataError(f"{name}: floating pixels must lie in [0, 1]; pass uint8 for 0..255")
+        pixels = (pixels * 255).round().astype(np.uint8)
+    if pixels.dtype != np.uint8:
+        raise DataError(f"{name}: pixels are {pixels.dtype}; pass uint8 (0..255) or floating ([0, 1])")
+    return _upright(pil.fromarray(np.ascontiguousarray(pixels)), name)

@@ -1,0 +1,133 @@
+"""Which reader reads a dataset, and which of its rows train, select and report."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from emozoo import registry
+from emozoo.contracts import DatasetReader
+from emozoo.errors import ContractError, DataError, DatasetNotRecognisedError, suggest
+from emozoo.recipe import Data, override
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+COLUMNS = ("id", "image", "split", "label")
+
+
+def open_reader(data: Data) -> DatasetReader:
+    """Build the reader that a recipe's [data] table names."""
+    root = Path(data.root).expanduser() if data.root is not None else None
+    if root is not None and not root.exists():
+        raise DataError(f"data.root: there is no file or folder {root}; give the dataset's place with --data PATH")
+    reader = registry.build("dataset", data.name, data.options, root, where="data")
+    if not isinstance(reader, DatasetReader):
+        raise ContractError(f"dataset reader {data.name!r} lacks part of the contract: read, check, recognises, ...")
+    return reader
+
+
+def recognise(root: Path) -> str:
+    """Return the name of the reader that recognises a folder or file.
+
+    Raises:
+        DatasetNotRecognisedError: none does, or several do; the message names the candidates.
+    """
+    if not root.exists():
+        raise DataError(f"there is no file or folder {root}")
+    readers = [c for c in registry.discover() if c.kind == "dataset" and c.status == "ok"]
+    found = [c.name for c in readers if registry.load(c).recognises(root)]  # ty: ignore[unresolved-attribute]
+    if len(found) == 1:
+        return found[0]
+    names = ", ".join(c.name for c in readers)
+    problem = f"readers {' and '.join(found)} both recognise {root}" if found else f"no reader recognises {root}"
+    raise DatasetNotRecognisedError(f"{problem}; name one with --reader (installed: {names})")
+
+
+def reader_for(root: Path, name: str | None, assignments: Sequence[str]) -> tuple[str, DatasetReader]:
+    """Return name and reader of a folder or file: the named one, or the one that recognises it.
+
+    Args:
+        root: the dataset.
+        name: a reader's name.
+        assignments: options of the reader, "vad=annotations.csv" and the like.
+    """
+    chosen = name or recognise(root)
+    tree = override({"name": chosen, "root": str(root)}, assignments)
+    return chosen, open_reader(Data.model_validate(tree))
+
+
+def read(reader: DatasetReader, name: str) -> Dataset:
+    """Read a dataset and check that it keeps the contract's columns."""
+    rows = reader.read()
+    missing = [column for column in COLUMNS if column not in rows.column_names]
+    if missing:
+        raise ContractError(f"dataset reader {name!r} returns no column {', '.join(missing)}")
+    if not len(rows):
+        raise DataError(f"dataset {name!r} is empty")
+    return rows
+
+
+@dataclass(frozen=True, slots=True)
+class Splits:
+    """Row numbers of a dataset by role, and how each role's split is to be called in a record.
+
+    Without a `select` split, a share of the training split is set aside: by subject where subjects are known, else
+    by id, evenly over the categories, and the same rows whatever the seed. Without a `report` split, what is
+    reported is the selection split, and `report_name` says so.
+    """
+
+    train: list[int]
+    select: list[int]
+    report: list[int]
+    train_name: str
+    select_name: str
+    report_name: str
+
+
+def split_rows(rows: Dataset, data: Data) -> Splits:
+    """Assign rows to training, selection and report.
+
+    Raises:
+        DataError: a named split is not in the dataset, or two roles share one.
+    """
+    by_split: dict[str, list[int]] = defaultdict(list)
+    for index, split in enumerate(rows["split"]):
+        by_split[split].append(index)
+    names = [name for name in (data.train, data.select, data.report) if name is not None]
+    for name in names:
+        if name not in by_split:
+            known = ", ".join(f"{key} ({len(value):,})" for key, value in by_split.items())
+            raise DataError(f"the dataset has no split {name!r}.{suggest(name, by_split)} It has: {known}")
+    if len(set(names)) < len(names):
+        raise DataError(f"data.train, data.select and data.report must differ, they are {', '.join(names)}")
+    train, select_name = by_split[data.train], data.select
+    if select_name is None:
+        train, select = hold_out(rows, train, data.holdout)
+        select_name = f"{data.train} (held-out {data.holdout:.0%})"
+    else:
+        select = by_split[select_name]
+    report = by_split[data.report] if data.report is not None else select
+    return Splits(train, select, report, data.train, select_name, data.report or select_name)
+
+
+def hold_out(rows: Dataset, index: Sequence[int], share: float) -> tuple[list[int], list[int]]:
+    """Set a share of rows aside, the same whatever the seed; whole subjects where subjects are known."""
+    part = rows.select(index)
+    subjects = part["subject"] if "subject" in part.column_names else [None] * len(part)
+    keys = [subject or name for subject, name in zip(subjects, part["id"], strict=True)]
+    groups: dict[Any, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+    grouped = any(subject is not None for subject in subjects)
+    for position, key, label in zip(index, keys, part["label"], strict=True):
+        groups[None if grouped else label][key].append(position)
+    held: list[int] = []
+    for members in groups.values():
+        order = sorted(members, key=lambda key: hashlib.sha256(str(key).encode()).digest())
+        for key in order[: max(1, round(len(order) * share))]:
+            held += members[key]
+    chosen = set(held)
+    return [i for i in index if i not in chosen], sorted(held)

@@ -1,0 +1,172 @@
+"""Results of several runs side by side, and what may and may not be concluded from them.
+
+Runs measured on the same samples can also be compared sample by sample, from the predictions that evaluation writes
+as `predictions.parquet`. Its columns are `id` and, for each head: `<head>.label` and `<head>.true` (names of
+categories) for a classification, `<head>.<dimension>` and `<head>.<dimension>_true` for values; a truth is null where
+there is none. Other columns, such as the probabilities `<head>.p_<label>`, are left aside here.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from emozoo.errors import DataError
+from emozoo.evaluation.metrics import Array, paired_difference
+from emozoo.evaluation.tables import Table, better_low, entry, escape_markdown, interval, metric_title, number
+
+_SAME = ("dataset", "fingerprint", "split", "n")
+_SHOWN = ("dataset", "split", "n", "tta")
+
+Columns = Mapping[str, Sequence[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Runs side by side.
+
+    Attributes:
+        table: a row for each metric, a column for each run.
+        warnings: why the runs are not comparable; empty where they are.
+        paired: differences from the first run, sample by sample; None without predictions.
+    """
+
+    table: Table
+    warnings: tuple[str, ...]
+    paired: Table | None = None
+
+    def to_markdown(self) -> str:
+        """Return everything as Markdown, warnings first."""
+        parts = [f"> **Not comparable:** {escape_markdown(warning)}" for warning in self.warnings]
+        for table in filter(None, (self.table, self.paired)):
+            parts += [f"## {escape_markdown(table.title)}", table.to_markdown(), escape_markdown(table.note)]
+        return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def compare(records: Sequence[Mapping[str, Any]], predictions: Sequence[Path | None] = ()) -> Comparison:
+    """Set results of evaluation side by side.
+
+    Args:
+        records: evaluation results, with `name` (or `model`), `split`, `n`, `heads` and, where known, `dataset`,
+            `fingerprint` and `tta`.
+        predictions: each record's predictions.parquet, None where there is none.
+
+    Raises:
+        DataError: a record is no evaluation result, or a predictions file does not have the columns it should.
+    """
+    for position, record in enumerate(records, 1):
+        if not isinstance(record.get("heads"), Mapping):
+            raise DataError(
+                f"record {position} ({_name(record)}) has no measured heads: compare takes the results that "
+                "`emozoo eval` and `emozoo train` write"
+            )
+    names = _distinct_names(records)
+    warnings = _differences(records, names)
+    rows = [
+        (key, *(_plain(record.get(key)) for record in records))
+        for key in _SHOWN
+        if any(record.get(key) is not None for record in records)
+    ]
+    rows += _metric_rows(records, mark=not warnings)
+    note = (
+        'Values with 95 % intervals. "(best)" stands only where the interval of the best overlaps no other, and '
+        "only between comparable runs."
+    )
+    loaded = {name: _read(path) for name, path in zip(names, predictions, strict=False) if path}
+    paired = _paired(loaded) if len(loaded) > 1 else None
+    return Comparison(Table("Runs side by side", ("", *names), tuple(rows), note), tuple(warnings), paired)
+
+
+def _name(record: Mapping[str, Any]) -> str:
+    return str(record.get("name") or record.get("model") or "unnamed")
+
+
+def _plain(value: Any) -> str:
+    return "not recorded" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _distinct_names(records: Sequence[Mapping[str, Any]]) -> list[str]:
+    names = [_name(record) for record in records]
+    return [f"{name} ({i})" if names.count(name) > 1 else name for i, name in enumerate(names, 1)]
+
+
+def _differences(records: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[str]:
+    """Say in which respects the runs were not measured on the same thing."""
+    aspects: dict[str, list[Any]] = {key: [record.get(key) for record in records] for key in _SAME}
+    for head in dict.fromkeys(head for record in records for head in record["heads"]):
+        measured = [record["heads"].get(head) for record in records]
+        aspects[f"n of {head}"] = [found and found["n"] for found in measured]
+        aspects[f"labels of {head}"] = [
+            found and ", ".join(row["label"] for row in found.get("per_class", ())) for found in measured
+        ]
+    warnings = []
+    for aspect, values in aspects.items():
+        if any(value != values[0] for value in values[1:]):
+            each = "; ".join(f"{name}: {_plain(value)}" for name, value in zip(names, values, strict=True))
+            warnings.append(f"{aspect} differs ({each})")
+    return warnings
+
+
+def _metric_rows(records: Sequence[Mapping[str, Any]], *, mark: bool) -> list[tuple[str, ...]]:
+    keys = dict.fromkeys(
+        (head, metric)
+        for record in records
+        for head, measured in record["heads"].items()
+        for metric in measured["metrics"]
+    )
+    rows = []
+    for head, metric in keys:
+        found = [record["heads"].get(head, {}).get("metrics", {}).get(metric) for record in records]
+        cells = ["" if value is None else entry(metric, value) for value in found]
+        best = _clearly_best(metric, found) if mark else None
+        if best is not None:
+            cells[best] += " (best)"
+        rows.append((f"{head}: {metric_title(metric)}", *cells))
+    return rows
+
+
+def _clearly_best(metric: str, found: Sequence[Mapping[str, Any] | None]) -> int | None:
+    """Return which value is best, if its interval overlaps no other."""
+    intervals = [value and value["interval"] for value in found]
+    if len(found) < 2 or not all(intervals):
+        return None
+    sign = -1 if better_low(metric) else 1
+    ends = [sorted(sign * end for end in pair) for pair in intervals if pair]
+    best = max(range(len(ends)), key=lambda index: ends[index][0])
+    return best if all(ends[best][0] > high for i, (_, high) in enumerate(ends) if i != best) else None
+
+
+def _read(path: Path) -> Columns:
+    """Return the columns of a predictions file, rows in the order of their ids."""
+    from pyarrow import ArrowException
+    from pyarrow import parquet
+
+    try:
+        table = parquet.read_table(path)
+    except (OSError, ArrowException) as error:
+        raise DataError(f"{path} cannot be read as predictions: {error}") from error
+    if "id" not in table.column_names:
+        raise DataError(f"{path} has no column id: it is not a predictions file of `emozoo eval`")
+    twice = [name for name, count in Counter(table["id"].to_pylist()).items() if count > 1]
+    if twice:
+        raise DataError(f"{path} has more than one row with id {twice[0]!r}: its samples cannot be told apart")
+    return table.sort_by("id").to_pydict()
+
+
+def _paired(loaded: Mapping[str, Columns]) -> Table:
+    """Differences of the other runs from the first, over the samples that both predict and whose truth is known."""
+    (first, reference), *others = loaded.items()
+    rows, notes = [], []
+    for name, columns in others:
+        if problem := _unpairable(reference, columns):
+            notes.append(f"{name} is not paired with {first}: {problem}.")
+            continue
+        ours, theirs = _scores(columns), _scores(reference)
+        for head, metric in ours.keys() & theirs.keys():
+            pass
+    return Table("", (), ())

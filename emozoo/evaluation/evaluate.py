@@ -1,0 +1,153 @@
+"""Running a model over a split and measuring it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from emozoo import registry
+from emozoo.contracts import Targets
+from emozoo.data.preprocess import TTA
+from emozoo.data.samples import Samples
+from emozoo.errors import DataError
+from emozoo.labels import DIMENSIONS
+from emozoo.model import EmotionModel, evaluating
+from emozoo.recipe import Part
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+    from datasets import Dataset
+
+RESAMPLES = 1000
+"""Bootstrap resamples behind the intervals of a reported result."""
+
+VIOLATION = Part(name="step")
+"""The consistency cost whose share of non-zero values is the violation rate."""
+
+
+@torch.inference_mode()
+def run(
+    model: EmotionModel,
+    samples: Samples,
+    *,
+    tta: TTA = "none",
+    batch_size: int = 256,
+    accelerator: Accelerator | None = None,
+) -> dict[str, Tensor]:
+    """Return each head's raw output (N, K) on the CPU, in the samples' order, in single precision.
+
+    With several processes each runs its share; every sample is counted once, whatever their number.
+    """
+    world, rank = (accelerator.num_processes, accelerator.process_index) if accelerator else (1, 0)
+    share = -(-len(samples) // world)
+    mine = (torch.arange(share) * world + rank).clamp(max=len(samples) - 1)
+    parts: dict[str, list[Tensor]] = {name: [] for name in model.heads}
+    with evaluating(model):
+        for _, images in samples.batches(mine.split(batch_size)):
+            for name, value in model.predict_outputs(images, tta).items():
+                parts[name].append(value.float())
+    outputs = {name: torch.cat(values) for name, values in parts.items()}
+    if accelerator is None or world == 1:
+        return {name: value.cpu() for name, value in outputs.items()}
+    order = accelerator.gather(mine.to(accelerator.device)).cpu()
+    gathered = {name: accelerator.gather(value).cpu() for name, value in outputs.items()}
+    return {
+        name: torch.empty(len(samples), value.shape[1]).index_copy_(0, order, value)
+        for name, value in gathered.items()
+    }
+
+
+def measure(
+    model: EmotionModel, outputs: dict[str, Tensor], targets: Targets, *, resamples: int = 0
+) -> dict[str, Any]:
+    """Return {head: its measure and task} for every head that the targets say something about."""
+    targets = targets.to("cpu")
+    found: dict[str, Any] = {}
+    for name, output in outputs.items():
+        head: Any = model.heads[name]
+        known = targets.vad if head.task == "vad" else targets.label
+        if not known.isnan().all():
+            found[name] = {"task": head.task, **head.measure(output, targets, resamples=resamples)}
+    return found
+
+
+def violations(model: EmotionModel, outputs: dict[str, Tensor], targets: Targets) -> dict[str, Any] | None:
+    """Return how often predicted category and predicted VAD contradict each other, and how often the labels do.
+
+    None for a model without both a classification and a VAD head.
+    """
+    heads: dict[str, Any] = {head.task: (name, head) for name, head in reversed(model.heads.items())}  # ty: ignore
+    if not {"classification", "vad"} <= heads.keys():
+        return None
+    (category, _), (regressor, head) = heads["classification"], heads["vad"]
+    part = registry.resolve("consistency", VIOLATION.name, VIOLATION.options, "violation")
+    cost = part.build(model.labels, head.dimensions)
+    per_dimension = cost.per_dimension(outputs[category], outputs[regressor]) > 0
+    columns = [DIMENSIONS.index(name) for name in head.dimensions]
+    label, vad = targets.label.cpu(), targets.vad.cpu()[:, columns]
+    known = ~(label.isnan().any(1) | vad.isnan().any(1))
+    annotated = cost.per_dimension(label[known].log(), vad[known]) > 0
+    return {
+        **{key: value for key, value in part.plain.items() if key != "name"},
+        "n": len(per_dimension),
+        "violation_rate": float(per_dimension.any(1).float().mean()),
+        "per_dimension": dict(zip(head.dimensions, per_dimension.float().mean(0).tolist(), strict=True)),
+        "annotation_n": int(known.sum()),
+        "annotation_violation_rate": float(annotated.any(1).float().mean()) if known.any() else None,
+    }
+
+
+def evaluate(
+    model: EmotionModel,
+    samples: Samples,
+    *,
+    split: str,
+    tta: TTA = "none",
+    resamples: int = RESAMPLES,
+    accelerator: Accelerator | None = None,
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Run and measure a model on one split: (result as JSON values, raw outputs by head)."""
+    outputs = run(model, samples, tta=tta, accelerator=accelerator)
+    heads = measure(model, outputs, samples.targets, resamples=resamples)
+    if not heads:
+        raise DataError(f"split {split!r} has no targets for any head of this model")
+    result = {
+        "split": split,
+        "n": len(samples),
+        "tta": tta,
+        "resamples": resamples,
+        "heads": heads,
+        "consistency": violations(model, outputs, samples.targets),
+    }
+    return result, outputs
+
+
+def predictions_table(model: EmotionModel, samples: Samples, outputs: dict[str, Tensor]) -> Dataset:
+    """Return predictions and truth, one row a sample: `id`, then `<head>.<what>` columns.
+
+    A classification head gives `.label`, `.true` and `.p_<label>`; a VAD head gives `.<dimension>` and
+    `.<dimension>_true`.
+    """
+    from datasets import Dataset
+
+    columns: dict[str, Sequence[Any]] = {"id": samples.ids}
+    label, vad = samples.targets.label.cpu(), samples.targets.vad.cpu()
+    for name, output in outputs.items():
+        head: Any = model.heads[name]
+        decoded = head.decode(output)
+        if head.task == "classification":
+            columns[f"{name}.label"] = [row["label"] for row in decoded]
+            columns[f"{name}.true"] = [
+                None if row.isnan().any() else model.labels[int(row.argmax())] for row in label
+            ]
+            for category in model.labels:
+                columns[f"{name}.p_{category}"] = [row["probabilities"][category] for row in decoded]
+        elif head.task == "vad":
+            for column, dimension in enumerate(head.dimensions):
+                columns[f"{name}.{dimension}"] = output[:, column].tolist()
+                true = vad[:, DIMENSIONS.index(dimension)].tolist()
+                columns[f"{name}.{dimension}_true"] = [None if value != value else value for value in true]
+    return Dataset.from_dict(columns)

@@ -1,0 +1,48 @@
+"""The pictures of a run and of a measured split."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from emozoo.data.samples import Samples
+from emozoo.evaluation import plots
+from emozoo.model import EmotionModel
+
+
+def draw_history(folder: Path, history: Sequence[dict[str, Any]], best: dict[str, Any]) -> list[Path]:
+    """Draw losses, the selection metric and the learning rate of a run, epoch by epoch."""
+    path = folder / "curves.png"
+    epochs = [{key.replace("select.loss", "selection loss"): value for key, value in row.items()} for row in history]
+    metric = f"select.{best['metric']}"
+    plots.training_curves(path, epochs, scores=[metric], best=best["epoch"])
+    return [path]
+
+
+def draw_result(
+    folder: Path, model: EmotionModel, samples: Samples, outputs: dict[str, Tensor], result: dict[str, Any]
+) -> list[Path]:
+    """Draw what each head made of a split: confusion and reliability, predicted against annotated VAD."""
+    pictures: list[Path] = []
+    label = samples.targets.label.cpu()
+    category = np.where(label.isnan().any(1), -1, label.nan_to_num().argmax(1))
+    for name, measured in result["heads"].items():
+        title = f"{name}, {result['split']} (n = {measured['n']:,})"
+        if measured["task"] == "classification":
+            pictures += [folder / f"{name}_confusion.png", folder / f"{name}_reliability.png"]
+            plots.confusion_matrix(pictures[-2], measured["confusion"], model.labels, title=title)
+            ece = measured["metrics"]["ece"]["value"]
+            plots.reliability_diagram(pictures[-1], measured["reliability"], ece=ece, title=title)
+        elif measured["task"] == "vad":
+            head: Any = model.heads[name]
+            truth = samples.targets.vad.cpu().numpy()[:, head.columns]
+            pictures.append(folder / f"{name}_scatter.png")
+            plots.vad_scatter(
+                pictures[-1], outputs[name].numpy(), truth, head.dimensions,
+                category=category, labels=model.labels, title=title,
+            )  # fmt: skip
+    return pictures

@@ -1,0 +1,208 @@
+"""EmotionModel: backbone -> aggregator -> heads, with the preprocessing that belongs to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from emozoo import registry
+from emozoo.contracts import Aggregated
+from emozoo.data.preprocess import TTA, Preprocessor
+from emozoo.errors import ContractError, RecipeError
+from emozoo.recipe import ModelConfig, Part, Recipe, load_recipe
+
+if TYPE_CHECKING:
+    from emozoo.predictions import Prediction, Predictions
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What a model says of B samples.
+
+    Attributes:
+        heads: each head's raw output (B, K), by the recipe's head names.
+        features: (B, D'), what the heads were given.
+        clip_weights: (B, clips) or None.
+        frame_weights: (B, clips, frames) or None.
+    """
+
+    heads: dict[str, Tensor]
+    features: Tensor
+    clip_weights: Tensor | None = None
+    frame_weights: Tensor | None = None
+
+
+class EmotionModel(nn.Module):
+    """A model composed from a `ModelConfig`: an ordinary `nn.Module` that also knows labels and preprocessing.
+
+    Attributes:
+        config: what it is made of, with qualified names and every option filled in.
+        labels: the category names, in the order of the outputs.
+        preprocessor: turns media into input; training, evaluation and prediction all use it.
+        requires: the distributions, and their version ranges, that a saved copy needs.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        parts = _resolve(config)
+        self.config = config.model_copy(update=_plain(parts))
+        self.labels = config.labels
+        self.preprocessor = Preprocessor(config.preprocess)
+        self.requires = _requirements(parts)
+        self.backbone = parts["backbone"].build(config.preprocess.channels)
+        features = _declared(self.backbone, "out_features", int, "model.backbone")
+        self.input_kind = _declared(self.backbone, "input_kind", str, "model.backbone")
+        self.aggregator = parts["aggregator"].build(features) if "aggregator" in parts else None
+        if self.aggregator is not None:
+            features = _declared(self.aggregator, "out_features", int, "model.aggregator")
+        self.heads = nn.ModuleDict()
+        for name in config.heads:
+            self.heads[name] = parts[f"heads.{name}"].build(features, config.labels)
+            _declared(self.heads[name], "task", str, f"model.heads.{name}")
+            _declared(self.heads[name], "out_features", int, f"model.heads.{name}")
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Output:
+        """Run images (B, C, H, W), or videos (B, clips, frames, C, H, W) with a mask (B, clips, frames).
+
+        All frames of all videos pass the backbone in one call.
+
+        Raises:
+            ContractError: the input has another number of axes, or a component returned another shape than it
+                declares.
+        """
+        if x.ndim == 4 and self.aggregator is None:
+            pooled = Aggregated(self.backbone(x))
+        elif x.ndim == 6 and self.aggregator is not None:
+            pooled = self.aggregator(self._frame_features(x), mask)
+        elif x.ndim == 4 and self.aggregator is not None:
+            pooled = self.aggregator(self._frame_features(x[:, None, None]), mask)
+        else:
+            raise ContractError(
+                f"input of shape {tuple(x.shape)}: images are (B, C, H, W); videos, (B, clips, frames, C, H, W), "
+                "need a model with an aggregator"
+            )
+        heads = {name: head(pooled.features) for name, head in self.heads.items()}
+        for name, output in heads.items():
+            expected = (len(x), self.heads[name].out_features)
+            if tuple(output.shape) != expected:
+                raise ContractError(f"head {name!r} returned {tuple(output.shape)}, it declares {expected}")
+        return Output(heads, pooled.features, pooled.clip_weights, pooled.frame_weights)
+
+    def _frame_features(self, x: Tensor) -> Tensor:
+        """Return (B, clips, frames, D); a clip backbone sees each clip whole, as one frame."""
+        batch, clips, frames = x.shape[:3]
+        if self.input_kind == "clips":
+            return self.backbone(x.flatten(0, 1).transpose(1, 2)).view(batch, clips, 1, -1)
+        return self.backbone(x.flatten(0, 2)).view(batch, clips, frames, -1)
+
+    @torch.inference_mode()
+    def predict_outputs(self, images: Tensor, tta: TTA = "none") -> dict[str, Tensor]:
+        """Return each head's raw output (N, K) for uint8 images (N, C, size, size), averaged over the views."""
+        device = next(self.parameters()).device
+        views = self.preprocessor.views(images.to(device), tta)
+        output = self(views.flatten(0, 1).contiguous(memory_format=torch.channels_last))
+        return {name: value.view(len(images), views.shape[1], -1).mean(1) for name, value in output.heads.items()}
+
+    def decode(self, outputs: dict[str, Tensor]) -> list[dict[str, dict[str, Any]]]:
+        """Return, for each sample, each head's part of a prediction, by head name."""
+        parts = {name: self.heads[name].decode(value) for name, value in outputs.items()}
+        return [dict(zip(parts, row, strict=True)) for row in zip(*parts.values(), strict=True)]
+
+    def predict(
+        self,
+        source: Any,
+        *,
+        tta: TTA = "none",
+        batch_size: int = 32,
+    ) -> Prediction | Predictions:
+        """Predict one photo or many.
+
+        Args:
+            source: a path, PIL image, array (H, W[, C]) or tensor ([C, ]H, W) gives one `Prediction`; a list of
+                those, a folder or a glob pattern gives `Predictions`, whose `errors` names what could not be read.
+            tta: test-time augmentation.
+            batch_size: images a forward pass.
+
+        Raises:
+            DataError: the one image that was given cannot be read; nothing matches a folder or pattern.
+        """
+        from emozoo.predictions import predict
+
+        return predict(self, source, tta=tta, batch_size=batch_size)
+
+    def save(self, folder: str | Path) -> Path:
+        """Write config.json, model.safetensors, golden.safetensors and their manifest; see `emozoo.folder`."""
+        from emozoo.folder import save_model
+
+        return save_model(self, Path(folder))
+
+
+def create(
+    source: str | Path | Recipe | ModelConfig, overrides: Sequence[str] = (), seed: int | None = None
+) -> EmotionModel:
+    """Build an untrained model from a recipe: a file, a zoo name, or the object itself.
+
+    Args:
+        source: where the recipe is.
+        overrides: "model.backbone.width=32" and the like, for a file or a zoo name.
+        seed: seeds torch's global generator first, for reproducible initial weights.
+
+    Raises:
+        RecipeError: the recipe is wrong, with every wrong key.
+    """
+    if isinstance(source, str | Path):
+        source = load_recipe(source, overrides)
+    elif overrides:
+        raise RecipeError("overrides apply to a recipe file or a zoo name, not to an object")
+    if seed is not None:
+        torch.manual_seed(seed)
+    return EmotionModel(source.model if isinstance(source, Recipe) else source)
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Put a model in evaluation mode for a while."""
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)
+
+
+def _resolve(config: ModelConfig) -> dict[str, registry.Resolved]:
+    """Import every component and check its options before anything is built."""
+    wanted: dict[str, tuple[str, Part]] = {"backbone": ("backbone", config.backbone)}
+    if config.aggregator is not None:
+        wanted["aggregator"] = ("aggregator", config.aggregator)
+    wanted |= {f"heads.{name}": ("head", part) for name, part in config.heads.items()}
+    return {
+        key: registry.resolve(kind, part.name, part.options, f"model.{key}")
+        for key, (kind, part) in wanted.items()
+    }
+
+
+def _plain(parts: dict[str, registry.Resolved]) -> dict[str, Any]:
+    plain = {key: Part.model_validate(part.plain) for key, part in parts.items()}
+    heads = {key.partition(".")[2]: part for key, part in plain.items() if key.startswith("heads.")}
+    return {key: part for key, part in plain.items() if not key.startswith("heads.")} | {"heads": heads}
+
+
+def _requirements(parts: dict[str, registry.Resolved]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for part in parts.values():
+        found |= registry.requirement_of(part.component)
+    return found
+
+
+def _declared(module: nn.Module, attribute: str, kind: type, where: str) -> Any:
+    value = getattr(module, attribute, None)
+    if not isinstance(value, kind):
+        raise ContractError(f"{where}: {type(module).__name__} must declare {attribute} ({kind.__name__}), has {value!r}")
+    return value

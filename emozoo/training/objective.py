@@ -1,0 +1,114 @@
+"""The loss of a recipe: each head's own, consistency costs between heads, orthogonal regularisation."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from emozoo import registry
+from emozoo.contracts import Targets
+from emozoo.errors import ContractError, EmozooWarning, RecipeError, TrainingError
+from emozoo.model import EmotionModel
+from emozoo.recipe import CostTerm, Loss, Train
+from emozoo.training.orthogonal import orthogonality
+
+
+class Learner(nn.Module):
+    """A model together with its objective: one module, so that one wrapper distributes both.
+
+    Attributes:
+        model: the model that is trained.
+        costs: consistency costs, which may have parameters of their own (learned prototypes); never saved with
+            the model, always with a checkpoint.
+    """
+
+    def __init__(self, model: EmotionModel, train: Train, targets: Targets) -> None:
+        super().__init__()
+        self.model = model
+        self.weights = {name: train.losses.get(name, Loss()).weight for name in model.heads}
+        self.criteria = {name: _criterion(model, name, train, targets) for name in model.heads}
+        self.terms = [_term(model, index, term) for index, term in enumerate(train.consistency)]
+        self.costs = nn.ModuleList(cost for cost, _, _, _ in self.terms)
+        self.orthogonal = train.orthogonal
+        self.orthogonal_convs = _orthogonal_convs(model) if train.orthogonal else []
+
+    def forward(self, images: Tensor, targets: Targets) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the total loss and its parts, before weighting, for a batch of input (B, C, crop, crop)."""
+        outputs = self.model(images).heads
+        with torch.autocast(images.device.type, enabled=False):
+            return self.loss({name: value.float() for name, value in outputs.items()}, targets)
+
+    def loss(self, outputs: dict[str, Tensor], targets: Targets) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the total loss and its parts for the heads' outputs (B, K) and the batch's targets."""
+        parts: dict[str, Tensor] = {}
+        total = torch.zeros((), device=targets.label.device)
+        for name, criterion in self.criteria.items():
+            parts[name] = _scalar(criterion(outputs[name], targets), f"the loss of head {name!r}")
+            total = total + self.weights[name] * parts[name]
+        for cost, category, regressor, term in self.terms:
+            value = cost(outputs[category], outputs[regressor])
+            if tuple(value.shape) != (len(targets),):
+                raise ContractError(f"cost {term.name!r} returned {tuple(value.shape)}, not ({len(targets)},)")
+            parts[term.name] = value.mean()
+            total = total + term.weight * parts[term.name]
+        if self.orthogonal_convs:
+            parts["orthogonal"] = orthogonality(self.orthogonal_convs)
+            total = total + self.orthogonal * parts["orthogonal"]
+        return total, {name: value.detach() for name, value in parts.items()}
+
+
+def _scalar(value: Tensor, what: str) -> Tensor:
+    if value.ndim != 0:
+        raise ContractError(f"{what} has shape {tuple(value.shape)}; a loss is a scalar")
+    return value
+
+
+def _criterion(model: EmotionModel, name: str, train: Train, targets: Targets) -> Any:
+    head: Any = model.heads[name]
+    options = train.losses.get(name, Loss()).options
+    checked = registry.check_options(type(head).criterion, options, f"train.losses.{name}")
+    return head.criterion(targets, **checked)
+
+
+def _term(model: EmotionModel, index: int, term: CostTerm) -> tuple[nn.Module, str, str, CostTerm]:
+    where = f"train.consistency.{index}"
+    category = _head_of(model, "classification", term.classification, where)
+    regressor = _head_of(model, "vad", term.vad, where)
+    dimensions = model.heads[regressor].dimensions
+    cost = registry.build("consistency", term.name, term.options, model.labels, dimensions, where=where)
+    if not cost.differentiable and term.weight:
+        warnings.warn(
+            f"{where}: cost {term.name!r} carries no gradient: it is logged, but trains nothing. "
+            "Use one of its relaxations to train on it.",
+            EmozooWarning,
+            stacklevel=4,
+        )
+    return cost, category, regressor, term
+
+
+def _head_of(model: EmotionModel, task: str, named: str | None, where: str) -> str:
+    """Return the head that a consistency cost uses: the named one, or the only one of the task."""
+    of_task = [name for name, head in model.heads.items() if head.task == task]
+    if named is not None:
+        if named not in of_task:
+            raise RecipeError(f"{where}.{task}: head {named!r} is no {task} head; there are: {', '.join(of_task) or 'none'}")
+        return named
+    if len(of_task) != 1:
+        raise RecipeError(
+            f"{where}: the model has {len(of_task)} {task} heads ({', '.join(of_task) or 'none'}); "
+            f"a consistency cost needs one: name it with `{task} = \"...\"`"
+        )
+    return of_task[0]
+
+
+def _orthogonal_convs(model: EmotionModel) -> list[nn.Conv2d]:
+    declare = getattr(model.backbone, "orthogonal_convs", None)
+    if declare is None:
+        raise TrainingError(
+            f"train.orthogonal: backbone {model.config.backbone.name} does not say which convolutions to "
+            "regularise (a method `orthogonal_convs`); set train.orthogonal = 0"
+        )
+    return declare()

@@ -1,0 +1,78 @@
+"""Optimisers by name, the learning rate as a function of the step, and the moving average of weights."""
+
+from __future__ import annotations
+
+import math
+from copy import deepcopy
+
+import torch
+from torch import nn
+
+from emozoo.errors import RecipeError
+from emozoo.model import EmotionModel
+from emozoo.recipe import Optimizer, Schedule
+
+BUILT_IN: dict[str, type[torch.optim.Optimizer]] = {
+    "sgd": torch.optim.SGD,
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+}
+
+
+def make_optimizer(config: Optimizer, module: nn.Module) -> torch.optim.Optimizer:
+    """Build an optimiser over a module's parameters; biases and normalisation weights are not decayed.
+
+    Raises:
+        RecipeError: neither torch nor timm has it, or it does not take an option.
+    """
+    decayed = [p for p in module.parameters() if p.requires_grad and p.ndim > 1]
+    others = [p for p in module.parameters() if p.requires_grad and p.ndim <= 1]
+    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    groups = [group for group in groups if group["params"]]
+    options = dict(config.options)
+    if config.name == "sgd":
+        options.setdefault("momentum", 0.9)
+    try:
+        if config.name in BUILT_IN:
+            return BUILT_IN[config.name](groups, lr=config.lr, **options)
+        from timm.optim import create_optimizer_v2
+
+        return create_optimizer_v2(groups, opt=config.name, lr=config.lr, **options)
+    except (TypeError, ValueError, AssertionError, KeyError) as error:
+        raise RecipeError(
+            f"train.optimizer: {config.name!r} cannot be built: {error}. "
+            f"Built in: {', '.join(BUILT_IN)}; others by their timm names."
+        ) from error
+
+
+def learning_rate(config: Schedule, step: int, steps_per_epoch: int, epochs: int) -> float:
+    """Return the factor on the learning rate at a step: linear warm-up, then the schedule's curve."""
+    epoch = step / steps_per_epoch
+    if epoch < config.warmup_epochs:
+        return (step + 1) / (config.warmup_epochs * steps_per_epoch + 1)
+    if config.name == "cosine":
+        progress = (epoch - config.warmup_epochs) / max(epochs - config.warmup_epochs, 1e-9)
+        return config.final + (1 - config.final) * (1 + math.cos(math.pi * min(progress, 1.0))) / 2
+    if config.name == "step":
+        drops = max(0, math.floor((epoch - config.start_epoch) / config.step_epochs))
+        return config.gamma**drops
+    return 1.0
+
+
+class MovingAverage:
+    """An exponential moving average of a model's weights and buffers, with a warm-up of its decay."""
+
+    def __init__(self, model: EmotionModel, decay: float) -> None:
+        self.model = deepcopy(model).requires_grad_(False).eval()
+        self.decay = decay
+
+    @torch.no_grad()
+    def update(self, model: EmotionModel, step: int) -> None:
+        """Move towards the model's weights after a step (counted from 1)."""
+        decay = min(self.decay, (1 + step) / (10 + step))
+        pairs = list(zip(self.model.state_dict().values(), model.state_dict().values(), strict=True))
+        floating = [(a, b) for a, b in pairs if a.is_floating_point()]
+        torch._foreach_lerp_([a for a, _ in floating], [b for _, b in floating], 1 - decay)
+        for average, value in pairs:
+            if not average.is_floating_point():
+                average.copy_(value)

@@ -1,0 +1,177 @@
+"""A whole run: data, training, the final measurement, the model folder, the record, the report and its pictures."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+
+from emozoo.errors import ResumeError, TrainingError
+from emozoo.evaluation.evaluate import evaluate, predictions_table
+from emozoo.folder import RUN, save_model
+from emozoo.model import EmotionModel
+from emozoo.recipe import Recipe, Train
+from emozoo.training import record
+from emozoo.training.data import TrainingData, load_training_data
+from emozoo.training.tracker import JsonlTracker
+from emozoo.training.trainer import Trainer
+
+MODEL = "model"
+"""The model folder inside a run's folder."""
+
+
+def train(
+    recipe: Recipe, folder: Path, *, resume: bool = False, trackers: Sequence[str] = (), cpu: bool = False
+) -> Path:
+    """Train a recipe and return the run's folder.
+
+    The folder ends with: model/ (the model folder), run.json (the record), predictions.parquet and report.md,
+    report.html and pictures of the reported split, metrics.jsonl, checkpoints/.
+
+    Args:
+        recipe: what to train.
+        folder: the run's folder; made if need be.
+        resume: go on from the folder's newest checkpoint, or start if there is none; a finished run stays as it is.
+        trackers: names of accelerate's trackers to log to besides the JSON-lines one.
+        cpu: do not use an accelerator even where there is one.
+
+    Raises:
+        TrainingError: the folder holds another run, the loss is not finite, or a signal ended the run.
+    """
+    if finished(folder) and resume:
+        return folder
+    _check_folder(folder, resume)
+    accelerator = _accelerator(recipe.train, folder, trackers, cpu)
+    started, clock = datetime.now(UTC), time.monotonic()
+    torch.manual_seed(recipe.train.seed)
+    model = EmotionModel(recipe.model)
+    provenance = _initialise(model, recipe)
+    data = load_training_data(recipe, model.preprocessor).to(accelerator.device)
+    trainer = Trainer(recipe, data, model, accelerator, folder)
+    resumed = trainer.resume() if resume else False
+    trainer.run()
+    best = trainer.load_best()
+    run_record = {
+        "format": record.RECORD_FORMAT,
+        "name": recipe.name,
+        "started": started.isoformat(timespec="seconds"),
+        "resumed": resumed,
+        "recipe": record.recipe_record(recipe),
+        "init": provenance,
+        "model": record.model_record(best),
+        "precision": accelerator.mixed_precision.replace("no", "fp32"),
+        "versions": record.versions(),
+        "hardware": record.hardware(accelerator.device, accelerator.num_processes),
+        "history": trainer.progress.history,
+        "best": trainer.progress.best,
+    }
+    _finish(recipe, folder, accelerator, data, best, run_record, time.monotonic() - clock)
+    accelerator.end_training()
+    return folder
+
+
+def finished(folder: Path) -> bool:
+    """Say whether a run's folder holds a finished run."""
+    return (folder / RUN).is_file()
+
+
+def _check_folder(folder: Path, resume: bool) -> None:
+    if resume:
+        return
+    if finished(folder) or (folder / "checkpoints").exists():
+        raise TrainingError(f"{folder} holds a run already; go on with --resume, or train into another folder (--out)")
+
+
+def _accelerator(config: Train, folder: Path, trackers: Sequence[str], cpu: bool) -> Accelerator:
+    from accelerate.utils import ProjectConfiguration
+
+    precision = resolve_precision(config.precision, cpu)
+    folder.mkdir(parents=True, exist_ok=True)
+    accelerator = Accelerator(
+        mixed_precision="no" if precision == "fp32" else precision,
+        cpu=cpu,
+        log_with=[JsonlTracker(folder), *trackers],
+        project_config=ProjectConfiguration(project_dir=str(folder), logging_dir=str(folder / "tracking")),
+    )
+    accelerator.init_trackers("emozoo")
+    return accelerator
+
+
+def resolve_precision(wanted: str, cpu: bool) -> str:
+    """Return the precision that "auto" means here: bf16 where the hardware computes in it, else fp32."""
+    if wanted != "auto":
+        return wanted
+    if torch.cuda.is_available() and not cpu:
+        return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+    capabilities = torch.cpu.get_capabilities()
+    return "bf16" if capabilities.get("amx_bf16") or capabilities.get("avx512_bf16") else "fp32"
+
+
+def _initialise(model: EmotionModel, recipe: Recipe) -> dict[str, Any] | None:
+    """Copy the weights that fit from the model folder of train.init, and return what the record says of it."""
+    if recipe.train.init is None:
+        return None
+    from emozoo.folder import WEIGHTS, load_model, sha256
+    from emozoo.zoo import model_folder
+
+    folder = model_folder(recipe.train.init)
+    source, own = load_model(folder, "cpu").state_dict(), model.state_dict()
+    fitting = {name: value for name, value in source.items() if name in own and own[name].shape == value.shape}
+    if not fitting:
+        raise TrainingError(f"train.init: no tensor of {folder} fits this model by name and shape")
+    model.load_state_dict(fitting, strict=False)
+    return {
+        "source": recipe.train.init if ":" not in recipe.train.init and "/" not in recipe.train.init else folder.name,
+        "sha256": sha256(folder / WEIGHTS),
+        "tensors": len(fitting),
+        "of": len(own),
+    }
+
+
+def _finish(
+    recipe: Recipe, folder: Path, accelerator: Accelerator, data: TrainingData, model: EmotionModel,
+    run_record: dict[str, Any], seconds: float,
+) -> None:  # fmt: skip
+    """Measure the reported split once, and write everything; run.json comes last and marks the run as finished."""
+    samples = data.report(recipe, model.preprocessor)
+    result, outputs = evaluate(
+        model, samples, split=data.splits.report_name, tta=recipe.data.tta, accelerator=accelerator
+    )
+    if not accelerator.is_main_process:
+        return
+    roles = {"train": data.train, "select": data.select}
+    roles |= {"report": samples} if recipe.data.report is not None else {}
+    run_record |= {
+        "data": record.data_record(data.reader, data.splits, roles, recipe.model.labels),
+        "result": result,
+        "selected_on": data.splits.select_name,
+        "reported_on": data.splits.report_name,
+        "training_seconds": round(sum(row["seconds"] for row in run_record["history"]), 1),
+        "session_seconds": round(seconds, 1),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    from emozoo.card import render_card
+    from emozoo.evaluation.report import write_run_report
+
+    predictions_table(model, samples, outputs).to_parquet(str(folder / "predictions.parquet"))
+    save_model(model.to("cpu"), folder / MODEL, run_record, render_card(run_record))
+    write_run_report(run_record, folder)
+    temporary = folder / f".{RUN}"
+    temporary.write_text(json.dumps(run_record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    os.replace(temporary, folder / RUN)
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """Return the record of a finished run or of a model folder."""
+    path = folder / RUN if folder.is_dir() else folder
+    if not path.is_file():
+        raise ResumeError(f"{folder} holds no {RUN}: the run has not finished; go on with --resume")
+    return json.loads(path.read_text(encoding="utf-8"))
+

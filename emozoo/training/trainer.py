@@ -1,0 +1,394 @@
+"""The training loop: accelerate for devices and processes, every random number a function of seed and step."""
+
+from __future__ import annotations
+
+import json
+import math
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from emozoo.contracts import Targets
+from emozoo.data.augment import Augmenter, mix
+from emozoo.errors import RecipeError, ResumeError, TrainingError, suggest
+from emozoo.evaluation.evaluate import measure, run
+from emozoo.model import EmotionModel
+from emozoo.recipe import Recipe
+from emozoo.training import checkpoint
+from emozoo.training.data import TrainingData
+from emozoo.training.objective import Learner
+from emozoo.training.optim import MovingAverage, learning_rate, make_optimizer
+from emozoo.training.tracker import JsonlTracker
+
+WINDOW = 20
+"""Steps between looks at the loss: on a GPU each look waits for it."""
+
+
+class Interrupted(TrainingError):
+    """A signal ended the run; a checkpoint has been written."""
+
+    def __init__(self, number: int, step: int) -> None:
+        super().__init__(f"interrupted at step {step}; a checkpoint is written: go on with --resume")
+        self.signal = number
+
+
+class Trainer:
+    """One run of a recipe over one set of data.
+
+    All that changes while it runs is the weights, the optimiser's state and `progress`; a checkpoint holds exactly
+    these. The order of samples, the augmentation and dropout are functions of (seed, step), so a run that is killed
+    and resumed computes what it would have computed.
+    """
+
+    def __init__(self, recipe: Recipe, data: TrainingData, model: EmotionModel, accelerator: Accelerator,
+                 folder: Path) -> None:  # fmt: skip
+        train = recipe.train
+        self.recipe, self.train, self.data, self.folder = recipe, train, data, folder
+        self.accelerator, self.device = accelerator, accelerator.device
+        self.model = model.to(self.device, memory_format=torch.channels_last)
+        self.learner = Learner(self.model, train, data.train.targets).to(self.device)
+        self.optimizer = make_optimizer(train.optimizer, self.learner)
+        self.average = MovingAverage(self.model, train.ema) if train.ema else None
+        self.augmenter = Augmenter(train.augment, model.preprocessor)
+        self.tracker = next((t for t in accelerator.trackers if isinstance(t, JsonlTracker)), None)
+        self.wrapped, self.prepared = accelerator.prepare(self.learner, self.optimizer)
+        self.batch, self.micro = _batch_sizes(recipe, len(data.train), accelerator.num_processes)
+        self.steps_per_epoch = max(1, len(data.train) // self.batch)
+        self.total_steps = self.steps_per_epoch * train.epochs
+        self.selector = _selector(recipe, self.model, data)
+        self.progress = Progress()
+        self.signal = 0
+
+    @property
+    def evaluated(self) -> EmotionModel:
+        """The model that is measured and kept: the moving average where there is one."""
+        return self.average.model if self.average else self.model
+
+    def run(self) -> None:
+        """Train to the end, or raise `Interrupted` after a signal, with a checkpoint written."""
+        with _signals(self), self._bar() as bar:
+            while self.progress.step < self.total_steps:
+                self._epoch(bar)
+                self._end_epoch(bar)
+
+    def _epoch(self, bar: Any) -> None:
+        epoch = self.progress.step // self.steps_per_epoch
+        order = epoch_order(len(self.data.train), self.train.seed, epoch)
+        batches = order[: self.steps_per_epoch * self.batch].split(self.batch)[self.progress.step % self.steps_per_epoch :]
+        self.wrapped.train()
+        started = time.monotonic()
+        window: list[tuple[Tensor, dict[str, Tensor]]] = []
+        for batch, pieces in self._fetch(batches):
+            window.append(self._step(pieces))
+            self.progress.step += 1
+            bar.update()
+            if self._look(window, batch):
+                self.progress.seconds += time.monotonic() - started
+                started = time.monotonic()
+                self._pause(bar)
+        self.progress.seconds += time.monotonic() - started
+
+    def _fetch(self, batches: tuple[Tensor, ...]) -> Iterator[tuple[Tensor, list[tuple[slice, Tensor, Tensor]]]]:
+        """Yield each batch's indices and this process's micro-batches of it: (slice of the batch, index, images)."""
+        rank = self.accelerator.process_index
+        per_process = len(batches[0]) // self.accelerator.num_processes
+        starts = range(rank * per_process, (rank + 1) * per_process, self.micro)
+        slices = [slice(start, min(start + self.micro, (rank + 1) * per_process)) for start in starts]
+        fetched = self.data.train.batches(batch[part] for batch in batches for part in slices)
+        for batch in batches:
+            yield batch, [(part, *next(fetched)) for part in slices]
+
+    def _step(self, pieces: list[tuple[slice, Tensor, Tensor]]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Do one optimiser step; return the loss and its parts, on the device."""
+        step = self.progress.step
+        rng = np.random.default_rng([self.train.seed, step])
+        draws = self.augmenter.draw(self.batch, rng)
+        entropy = np.random.SeedSequence([self.train.seed, step, self.accelerator.process_index])
+        torch.manual_seed(int(entropy.generate_state(1, np.uint64)[0] >> 1))
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.train.optimizer.lr * self._rate(step)
+        losses = []
+        for number, (part, index, images) in enumerate(pieces):
+            last = number == len(pieces) - 1
+            with nullcontext() if last else self.accelerator.no_sync(self.wrapped):
+                loss, parts = self._forward(images, index, draws.part(part), rng)
+                self.accelerator.backward(loss / len(pieces))
+            losses.append((loss.detach(), parts))
+        self._clip()
+        self.prepared.step()
+        self.prepared.zero_grad()
+        if self.average:
+            self.average.update(self.model, step + 1)
+        return _mean(losses)
+
+    def _rate(self, step: int) -> float:
+        return learning_rate(self.train.schedule, step, self.steps_per_epoch, self.train.epochs)
+
+    def _forward(self, images: Tensor, index: Tensor, draws: Any, rng: np.random.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        augmented = self.augmenter(images.to(self.device, non_blocking=True), draws)
+        targets = self.data.train.targets.select(index.to(self.data.train.targets.label.device)).to(self.device)
+        augmented, targets = mix(augmented, targets, self.train.augment, rng)
+        return self.wrapped(augmented.contiguous(memory_format=torch.channels_last), targets)
+
+    def _clip(self) -> None:
+        if self.train.clip_norm:
+            self.accelerator.clip_grad_norm_(self.learner.parameters(), self.train.clip_norm)
+        if self.train.clip_value:
+            self.accelerator.clip_grad_value_(self.learner.parameters(), self.train.clip_value)
+
+    def _look(self, window: list[tuple[Tensor, dict[str, Tensor]]], batch: Tensor) -> bool:
+        """Every few steps add the window's losses up and check them; say whether a pause is due."""
+        step = self.progress.step
+        at_checkpoint = bool(self.train.checkpoint_steps) and step % self.train.checkpoint_steps == 0
+        if not (at_checkpoint or step % WINDOW == 0 or step % self.steps_per_epoch == 0 or self._alone_and_stopped()):
+            return False
+        totals = torch.stack([loss for loss, _ in window]).tolist()
+        for back, total in enumerate(reversed(totals)):
+            self.progress.add("loss", total)
+            if not math.isfinite(total):
+                self._not_finite(step - 1 - back, total)
+        for name in window[0][1]:
+            for value in torch.stack([parts[name] for _, parts in window]).tolist():
+                self.progress.add(name, value)
+        self.accelerator.log({"loss": totals[-1], "lr": self.optimizer.param_groups[0]["lr"]}, step=step)
+        window.clear()
+        return at_checkpoint or self._stopped()
+
+    def _alone_and_stopped(self) -> bool:
+        return bool(self.signal) and self.accelerator.num_processes == 1
+
+    def _stopped(self) -> bool:
+        """Say whether any process has been told to stop; all of them must ask at the same step."""
+        if self.accelerator.num_processes == 1:
+            return bool(self.signal)
+        flag = torch.tensor([self.signal], device=self.device)
+        self.signal = int(self.accelerator.gather(flag).max())
+        return bool(self.signal)
+
+    def _not_finite(self, step: int, loss: float) -> None:
+        order = epoch_order(len(self.data.train), self.train.seed, step // self.steps_per_epoch)
+        start = step % self.steps_per_epoch * self.batch
+        ids = [self.data.train.ids[i] for i in order[start : start + self.batch].tolist()]
+        raise TrainingError(
+            f"the loss became {loss} at step {step} (epoch {step // self.steps_per_epoch}); nothing was overwritten, "
+            f"the last checkpoint is from before. The batch's ids: {', '.join(ids)}. "
+            "Lower train.optimizer.lr, set train.clip_norm, or try train.precision=fp32."
+        )
+
+    def _pause(self, bar: Any) -> None:
+        """Write a checkpoint in mid-epoch; end here if a signal asked for it."""
+        if self.progress.step % self.steps_per_epoch or self.signal:
+            self.save()
+        if self.signal:
+            bar.close()
+            raise Interrupted(self.signal, self.progress.step)
+
+    def _end_epoch(self, bar: Any) -> None:
+        """Measure on the selection split, keep the best, write a checkpoint."""
+        outputs = run(self.evaluated, self.data.select, accelerator=self.accelerator)
+        measured = measure(self.evaluated, outputs, self.data.select.targets)
+        head, metric = self.selector
+        value = measured[head]["metrics"][metric]["value"]
+        row = self.progress.close_epoch(self.steps_per_epoch)
+        row |= {f"select.{h}.{m}": v["value"] for h, part in measured.items() for m, v in part["metrics"].items()}
+        row |= {"select.loss": self._select_loss(outputs), "lr": self.optimizer.param_groups[0]["lr"]}
+        self.progress.history.append(row)
+        self.accelerator.log({key: v for key, v in row.items() if v is not None}, step=self.progress.step)
+        if self.progress.is_best(f"{head}.{metric}", value) and self.accelerator.is_main_process:
+            tensors = {"model": self.evaluated.state_dict()}
+            checkpoint.write(self.checkpoints, "best", self.progress.step, tensors, self.progress.best)
+        self.save()
+        shown = "-" if value is None else f"{value:.4f}"
+        best = self.progress.best["value"]
+        bar.set_postfix_str(f"loss {row['loss']:.3f}, {head}.{metric} {shown}, best {best if best is None else round(best, 4)}")
+
+    def _select_loss(self, outputs: dict[str, Tensor]) -> float | None:
+        on_device = {name: value.to(self.device) for name, value in outputs.items()}
+        with torch.no_grad():
+            total, _ = self.learner.loss(on_device, self.data.select.targets.to(self.device))
+        return float(total) if math.isfinite(float(total)) else None
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where this run's checkpoints lie."""
+        return self.folder / "checkpoints"
+
+    def save(self) -> None:
+        """Write a checkpoint of everything that changes while a run runs."""
+        if self.accelerator.is_main_process:
+            optimizer, plain = checkpoint.flatten_optimizer(self.optimizer)
+            tensors = {"learner": self.learner.state_dict(), "optimizer": optimizer}
+            if self.average:
+                tensors["average"] = self.average.model.state_dict()
+            scaler = self.accelerator.scaler.state_dict() if self.accelerator.scaler else None
+            state = {"progress": self.progress.state(), "optimizer": plain, "scaler": scaler, **self._identity()}
+            checkpoint.write(self.checkpoints, "last", self.progress.step, tensors, state)
+        self.accelerator.wait_for_everyone()
+
+    def _identity(self) -> dict[str, Any]:
+        from emozoo.training.record import recipe_record
+
+        return {"recipe": recipe_record(self.recipe), "fingerprint": self.data.train.fingerprint()}
+
+    def resume(self) -> bool:
+        """Take up the newest checkpoint; False where there is none.
+
+        Raises:
+            ResumeError: recipe or data are not those of the checkpoint; lists the keys that differ.
+        """
+        found = checkpoint.latest(self.checkpoints)
+        if found is None:
+            return False
+        state = checkpoint.read_state(found)
+        changed = _changes(state["recipe"], self._identity()["recipe"])
+        if changed:
+            raise ResumeError(
+                f"{self.folder} was started with another recipe; these keys differ:\n" + "\n".join(changed)
+                + "\nResume with the recipe as it was, or train into another folder (--out)."
+            )  # fmt: skip
+        if state["fingerprint"] != self._identity()["fingerprint"]:
+            raise ResumeError(f"{self.folder} was started on other training data (their fingerprints differ)")
+        self.learner.load_state_dict(checkpoint.read_tensors(found, "learner"))
+        checkpoint.restore_optimizer(self.optimizer, checkpoint.read_tensors(found, "optimizer"), state["optimizer"])
+        if self.average:
+            self.average.model.load_state_dict(checkpoint.read_tensors(found, "average"))
+        if self.accelerator.scaler and state["scaler"]:
+            self.accelerator.scaler.load_state_dict(state["scaler"])
+        self.progress = Progress.from_state(state["progress"])
+        if self.tracker and self.accelerator.is_main_process:
+            self.tracker.rewind(self.progress.step)
+        return True
+
+    def load_best(self) -> EmotionModel:
+        """Return the measured model with the weights of the best epoch."""
+        best = checkpoint.latest(self.checkpoints, "best")
+        if best is None:
+            raise TrainingError("no epoch could be measured on the selection split, so none was kept")
+        self.evaluated.load_state_dict(checkpoint.read_tensors(best, "model"))
+        return self.evaluated
+
+    def _bar(self) -> Any:
+        from accelerate.utils import tqdm
+
+        return tqdm(
+            total=self.total_steps, initial=self.progress.step, desc=self.recipe.name, unit="step",
+            dynamic_ncols=True, smoothing=0.05, mininterval=1.0,
+        )  # fmt: skip
+
+
+class Progress:
+    """How far a run is: steps done, sums of the running epoch, the epochs' history, the best one."""
+
+    def __init__(self) -> None:
+        self.step = 0
+        self.seconds = 0.0
+        self.sums: dict[str, float] = {}
+        self.counts: dict[str, int] = {}
+        self.history: list[dict[str, Any]] = []
+        self.best: dict[str, Any] = {"metric": None, "value": None, "epoch": None, "step": None}
+
+    def add(self, name: str, value: float) -> None:
+        """Add one step's value to the running epoch."""
+        self.sums[name] = self.sums.get(name, 0.0) + value
+        self.counts[name] = self.counts.get(name, 0) + 1
+
+    def close_epoch(self, steps_per_epoch: int) -> dict[str, Any]:
+        """Return the epoch's means and start the next."""
+        means = {name: self.sums[name] / self.counts[name] for name in self.sums}
+        row = {"epoch": self.step // steps_per_epoch, "step": self.step, "seconds": round(self.seconds, 3), **means}
+        self.sums, self.counts, self.seconds = {}, {}, 0.0
+        return row
+
+    def is_best(self, metric: str, value: float | None) -> bool:
+        """Say whether an epoch beats all before it, and remember it if so."""
+        if value is None or (self.best["value"] is not None and value <= self.best["value"]):
+            return False
+        self.best = {"metric": metric, "value": value, "epoch": self.history[-1]["epoch"], "step": self.step}
+        return True
+
+    def state(self) -> dict[str, Any]:
+        """Return everything as JSON values."""
+        return vars(self)
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Progress:
+        """Return the progress that `state` described."""
+        progress = cls()
+        vars(progress).update(state)
+        return progress
+
+
+def epoch_order(count: int, seed: int, epoch: int) -> Tensor:
+    """Return the order of an epoch's samples: a function of seed and epoch alone."""
+    return torch.from_numpy(np.random.default_rng([seed, 2**31 + epoch]).permutation(count))
+
+
+def _batch_sizes(recipe: Recipe, samples: int, processes: int) -> tuple[int, int]:
+    """Return samples per step over all processes, and per forward pass of one process."""
+    train = recipe.train
+    parts = processes * train.accumulate
+    batch = min(train.batch_size, samples // parts * parts)
+    if batch % parts or batch == 0:
+        raise RecipeError(
+            f"train.batch_size: {batch} samples a step do not divide over {processes} process(es) x "
+            f"train.accumulate={train.accumulate}; choose a multiple of {parts}"
+        )
+    return batch, batch // parts
+
+
+def _selector(recipe: Recipe, model: EmotionModel, data: TrainingData) -> tuple[str, str]:
+    """Return the head and metric that choose the checkpoint, which the selection split must be able to measure."""
+    select = data.select
+    blank = {name: torch.zeros(len(select), int(head.out_features)) for name, head in model.heads.items()}  # ty: ignore
+    measured = measure(model, blank, select.targets)
+    known = {f"{head}.{metric}": (head, metric) for head, part in measured.items() for metric in part["metrics"]}
+    first = next((f"{head}.{part['primary']}" for head, part in measured.items()), "any head")
+    wanted = recipe.train.select_by or first
+    if wanted not in known:
+        raise RecipeError(
+            f"train.select_by: the selection split {data.splits.select_name!r} cannot measure {wanted!r}."
+            f"{suggest(wanted, known)} It can measure: {', '.join(known) or 'nothing, it has no targets'}"
+        )
+    return known[wanted]
+
+
+def _mean(losses: list[tuple[Tensor, dict[str, Tensor]]]) -> tuple[Tensor, dict[str, Tensor]]:
+    total = torch.stack([loss for loss, _ in losses]).mean()
+    return total, {name: torch.stack([parts[name] for _, parts in losses]).mean() for name in losses[0][1]}
+
+
+def _changes(before: Any, now: Any, path: str = "") -> list[str]:
+    """List the keys in which two recipes differ."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        keys = [*before, *(key for key in now if key not in before)]
+        lines = [_changes(before.get(key), now.get(key), f"{path}.{key}" if path else key) for key in keys]
+        return [line for group in lines for line in group]
+    return [] if before == now else [f"  {path}: was {json.dumps(before)}, is {json.dumps(now)}"]
+
+
+@contextmanager
+def _signals(trainer: Trainer) -> Iterator[None]:
+    """Have SIGINT and SIGTERM end the run after the step in hand."""
+
+    def note(number: int, frame: Any) -> None:  # noqa: ARG001
+        trainer.signal = number
+
+    import threading
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
