@@ -1,0 +1,214 @@
+"""FER+ votes and VAD annotations joined onto FER2013."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from emozoo_datasets import ferplus
+from emozoo_datasets.fer2013 import Fer2013
+from fer2013_samples import (
+    LABELS,
+    PIXELS,
+    SPLITS,
+    USAGES,
+    class_folders,
+    png,
+    write,
+    write_original,
+)
+
+from emozoo.errors import DataError, EmozooWarning
+from emozoo.labels import FER2013_LABELS
+
+VOTES = {
+    "agreed": [0, 0, 0, 0, 8, 0, 0, 0, 1, 1],
+    "split": [4, 0, 0, 0, 5, 0, 0, 0, 1, 0],
+    "contempt": [2, 0, 0, 0, 0, 0, 0, 7, 1, 0],
+    "unknown": [2, 0, 0, 0, 0, 0, 0, 0, 8, 0],
+    "no face": [0, 0, 0, 0, 0, 0, 0, 0, 0, 10],
+    "scattered": [1, 1, 1, 1, 1, 1, 1, 1, 1, 1],
+}
+
+
+def write_votes(path: Path, votes) -> Path:
+    rows = [
+        [usage, f"fer{i:07}.png", *vote] for i, (usage, vote) in enumerate(zip(USAGES, votes, strict=True))
+    ]
+    return write(path, ["Usage", "Image name", *ferplus.VOTES], rows)
+
+
+def with_votes(folder: Path) -> Path:
+    write_original(folder / "fer2013.csv")
+    write_votes(folder / "fer2013new.csv", list(VOTES.values()) * 2)
+    return folder
+
+
+def test_ferplus_votes_beside_the_images_become_the_labels_asked_for(tmp_path):
+    with_votes(tmp_path)
+    plain = Fer2013(tmp_path).read()
+    assert plain["label"][:] == LABELS
+    assert "label_probabilities" not in plain.column_names
+    hard = Fer2013(tmp_path, annotation="ferplus-majority").read()
+    assert hard["label"][:6] == [0, 0, None, None, None, None]
+    soft = Fer2013(tmp_path, annotation="ferplus-probability").read()
+    assert soft["label"][:6] == hard["label"][:6]
+    neutral_or_angry = [5 / 9, 0, 0, 0, 0, 0, 4 / 9]
+    assert soft["label_probabilities"][0] == [1, 0, 0, 0, 0, 0, 0]
+    assert soft["label_probabilities"][1] == pytest.approx(neutral_or_angry)
+    assert soft["label_probabilities"][2:6] == [None] * 4
+
+
+def test_contempt_is_an_eighth_label_where_asked_for(tmp_path):
+    rows = Fer2013(with_votes(tmp_path), annotation="ferplus-probability", contempt=True).read()
+    assert rows.features["label"].names == [*FER2013_LABELS, "contempt"]
+    assert rows["label"][2] == 7
+    assert rows["label_probabilities"][2] == pytest.approx([0, 0, 0, 0, 0, 0, 0, 1])  # 7 of 9 hold 75 %
+    with pytest.raises(ValueError, match="contempt is a label of FER\\+ only"):
+        Fer2013(tmp_path, contempt=True)
+
+
+def test_images_of_no_face_are_left_out_where_asked_for(tmp_path):
+    rows = Fer2013(with_votes(tmp_path), drop_not_faces=True).read()
+    assert rows["id"][:] == [f"{split}/{i}" for i, split in enumerate(SPLITS) if i % 6 != 4]
+
+
+def test_votes_that_cannot_be_joined_are_an_error_only_where_they_are_asked_for(tmp_path):
+    class_folders(tmp_path)
+    with pytest.raises(
+        DataError, match=r"holds no FER\+ votes, which the options ask for; put fer2013new.csv"
+    ):
+        Fer2013(tmp_path, drop_not_faces=True).read()
+    write_votes(tmp_path / "fer2013new.csv", list(VOTES.values()) * 2)
+    with pytest.raises(DataError, match="12 of these 12 images do not say which row they are"):
+        Fer2013(tmp_path, drop_not_faces=True).read()
+    assert len(Fer2013(tmp_path).read()) == 12
+    assert not [f for f in Fer2013(tmp_path).check() if f.severity == "error"]
+
+
+def test_votes_of_other_images_are_an_error(tmp_path):
+    with_votes(tmp_path)
+    write_original(tmp_path / "fer2013.csv", Usage={0: "PublicTest"})
+    with pytest.raises(DataError, match="row 0 is of public_test here and train there"):
+        Fer2013(tmp_path, annotation="ferplus-majority").read()
+
+
+def distribution_by_loop(votes, contempt):
+    """FER+'s rule, one image at a time: highest votes first until 75 % or three emotions."""
+    counted = [v if v > 1 else 0 for v in votes]
+    left, kept, reached = list(counted), [0] * 8, 0
+    while reached < 0.75 * sum(counted) and sum(k > 0 for k in kept) < 3:
+        top = max(left)
+        stopped = False
+        for i in range(10):
+            if left[i] == top and not stopped:
+                reached, left[i] = reached + top, 0
+                if i < 8:
+                    kept[i] = top
+                else:
+                    stopped = True
+        if stopped:
+            break
+    if sum(kept) <= 0.5 * sum(counted) or sum(k > 0 for k in kept) > 3:
+        return None
+    by_name = dict(
+        zip(
+            ("neutral", "happy", "surprise", "sad", "angry", "disgust", "fear", "contempt"), kept, strict=True
+        )
+    )
+    if not contempt:
+        rival = by_name.pop("contempt")
+        if rival > max(by_name.values()):
+            return None
+    return [by_name[name] / sum(by_name.values()) for name in (*FER2013_LABELS, "contempt")[: len(by_name)]]
+
+
+@pytest.mark.parametrize("contempt", [False, True])
+def test_ferplus_distributions_follow_the_authors_rule(contempt):
+    generator = np.random.default_rng(1)
+    peaks = generator.dirichlet(np.full(10, 0.3), 3000)
+    votes = np.array([generator.multinomial(10, peak) for peak in peaks], np.float32)
+    made = ferplus.probability(votes, contempt)
+    expected = [distribution_by_loop(vote, contempt) for vote in votes.tolist()]
+    assert 0 < sum(one is None for one in expected) < 3000
+    for row, one in zip(made, expected, strict=True):
+        assert np.isnan(row).all() if one is None else row == pytest.approx(one, abs=1e-6)
+
+
+def test_ferplus_majority_is_what_more_than_half_name():
+    votes = np.array(
+        [*VOTES.values(), [5, 5, 0, 0, 0, 0, 0, 0, 0, 0], [0, 4, 3, 0, 0, 0, 0, 0, 0, 0]],
+        np.float32,
+    )
+    labels = ferplus.majority(votes, contempt=True)
+    best = [None if np.isnan(row).any() else (*FER2013_LABELS, "contempt")[row.argmax()] for row in labels]
+    assert best == ["angry", "angry", "contempt", None, None, None, None, "happy"]
+
+
+def vad_file(path: Path, rows) -> str:
+    return str(write(path, ["source_name", "row", "label", "valence", "arousal", "dominance"], rows))
+
+
+def test_vad_is_joined_by_row_and_rescaled_and_every_mismatch_is_found(tmp_path):
+    write_original(tmp_path / "fer2013.csv")
+    vad_file(
+        tmp_path / "vad.csv",
+        [
+            ["", 0, 0, -2, 1, 0],
+            ["", 1, 3, 1, 1, 1],
+            ["", 99, 0, 1, 1, 1],
+            ["", 0, 0, 2, 2, 2],
+            ["", 7, "happy", 2, "", -1],
+        ],
+    )
+    reader = Fer2013(tmp_path / "fer2013.csv", vad="vad.csv")  # found beside the images
+    with pytest.warns(
+        EmozooWarning, match=r"3 VAD annotations .*vad\.csv, line 3: row 1 is happy here but disgust"
+    ):
+        rows = reader.read()
+    assert reader.vad_scale == (-2, 2)
+    values = list(zip(rows["valence"], rows["arousal"], rows["dominance"], strict=True))
+    assert values[0] == (-1.0, 0.5, 0.0)
+    assert values[7] == (1.0, None, -0.5)
+    assert set(values[1:7] + values[8:]) == {(None, None, None)}
+    lines = [f.subject.rpartition(" ")[2] for f in reader.check() if "vad.csv" in f.subject]
+    assert lines == ["3", "4", "5"]
+
+
+def test_vad_is_joined_by_name_and_by_row_where_names_repeat(tmp_path):
+    names = ["a.jpg", "b.jpg", "b.jpg"]
+    image = [{"bytes": png(one), "path": None} for one in PIXELS[:3]]
+    table = pa.table(
+        {"image": image, "label": [0, 1, 2], "row": pa.array([5, 6, 8], pa.int32()), "source_name": names}
+    )
+    pq.write_table(table, tmp_path / "train.parquet")
+    vad = vad_file(tmp_path / "vad.csv", [["b.jpg", 8, 2, 1, 1, 1], ["a.jpg", 5, 0, -1, 0, 0]])
+    rows = Fer2013(tmp_path, vad=vad).read()
+    assert rows["id"][:] == ["a.jpg", "b.jpg", "b.jpg#2"]
+    assert rows["valence"][:] == [-0.5, None, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([["", 0, 0, 3, 0, 0]], r"vad\.csv, line 2: column valence: '3' is outside -2\.\.2"),
+        ([["", 0, 0, "high", 0, 0]], r"vad\.csv, line 2: column valence: 'high' is no number"),
+        ([["x.jpg", "", 0, 1, 0, 0]], r"no annotation matches an image; .*line 2: no image is x\.jpg"),
+    ],
+)
+def test_vad_that_cannot_be_used_is_an_error(tmp_path, rows, message):
+    write_original(tmp_path / "fer2013.csv")
+    with pytest.raises(DataError, match=message):
+        Fer2013(tmp_path, vad=vad_file(tmp_path / "vad.csv", rows)).read()
+
+
+def test_the_check_suspects_labels_in_another_order(tmp_path):
+    votes = [[0] * 10 for _ in LABELS]
+    for vote, label in zip(votes, LABELS, strict=True):
+        vote[[4, 5, 6, 1, 3, 2, 0][(label + 1) % 7]] = 10
+    write_original(tmp_path / "fer2013.csv")
+    write_votes(tmp_path / "fer2013new.csv", votes)
+    assert any(f.severity == "error" and "another order" in f.message for f in Fer2013(tmp_path).check())
