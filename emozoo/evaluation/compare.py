@@ -1,13 +1,14 @@
 """Results of several runs side by side, and what may and may not be concluded from them.
 
-Runs measured on the same samples can also be compared sample by sample, from the predictions that evaluation writes
-as `predictions.parquet`. Its columns are `id` and, for each head: `<head>.label` and `<head>.true` (names of
-categories) for a classification, `<head>.<dimension>` and `<head>.<dimension>_true` for values; a truth is null where
-there is none. Other columns, such as the probabilities `<head>.p_<label>`, are left aside here.
+Runs measured on the same samples can also be compared sample by sample, from the predictions that evaluation
+writes as `predictions.parquet`. Its columns are `id` and, for each head: `<head>.label` and `<head>.true`
+(names of categories) for a classification, `<head>.<dimension>` and `<head>.<dimension>_true` for values; a
+truth is null where there is none. Others, such as the probabilities `<head>.p_<label>`, are left aside here.
 """
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,9 @@ import numpy as np
 from emozoo.errors import DataError
 from emozoo.evaluation.metrics import Array, paired_difference
 from emozoo.evaluation.tables import Table, better_low, entry, escape_markdown, interval, metric_title, number
+
+RESULT_FILES = ("run.json", "metrics.json")
+PREDICTIONS = "predictions.parquet"
 
 _SAME = ("dataset", "fingerprint", "split", "n")
 _SHOWN = ("dataset", "split", "n", "tta")
@@ -52,12 +56,12 @@ def compare(records: Sequence[Mapping[str, Any]], predictions: Sequence[Path | N
     """Set results of evaluation side by side.
 
     Args:
-        records: evaluation results, with `name` (or `model`), `split`, `n`, `heads` and, where known, `dataset`,
-            `fingerprint` and `tta`.
+        records: evaluation results, with `name` (or `model`), `split`, `n`, `heads` and, where known,
+            `dataset`, `fingerprint` and `tta`.
         predictions: each record's predictions.parquet, None where there is none.
 
     Raises:
-        DataError: a record is no evaluation result, or a predictions file does not have the columns it should.
+        DataError: a record is no evaluation result, or a file holds no predictions.
     """
     for position, record in enumerate(records, 1):
         if not isinstance(record.get("heads"), Mapping):
@@ -67,19 +71,59 @@ def compare(records: Sequence[Mapping[str, Any]], predictions: Sequence[Path | N
             )
     names = _distinct_names(records)
     warnings = _differences(records, names)
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (key, *(_plain(record.get(key)) for record in records))
         for key in _SHOWN
         if any(record.get(key) is not None for record in records)
     ]
     rows += _metric_rows(records, mark=not warnings)
     note = (
-        'Values with 95 % intervals. "(best)" stands only where the interval of the best overlaps no other, and '
-        "only between comparable runs."
+        'Values with 95 % intervals. "(best)" stands only where the interval of the best overlaps no other, '
+        "and only between comparable runs."
     )
     loaded = {name: _read(path) for name, path in zip(names, predictions, strict=False) if path}
     paired = _paired(loaded) if len(loaded) > 1 else None
     return Comparison(Table("Runs side by side", ("", *names), tuple(rows), note), tuple(warnings), paired)
+
+
+def compare_folders(paths: Sequence[Path]) -> str:
+    """Compare the results in run folders, evaluation folders or their JSON files, as Markdown.
+
+    Raises:
+        DataError: a path holds no result.
+    """
+    files = [_result_file(path) for path in paths]
+    predictions = [file.with_name(PREDICTIONS) for file in files]
+    records = [_result(file) for file in files]
+    return compare(records, [path if path.is_file() else None for path in predictions]).to_markdown()
+
+
+def _result_file(path: Path) -> Path:
+    if path.is_file():
+        return path
+    found = [path / name for name in RESULT_FILES if (path / name).is_file()]
+    if not found:
+        raise DataError(
+            f"{path} holds no {' or '.join(RESULT_FILES)}: "
+            "name the folder of a finished run or of an evaluation"
+        )
+    return found[0]
+
+
+def _result(file: Path) -> dict[str, Any]:
+    """Return the result in a metrics.json, or the one a run.json reports and what it was measured on."""
+    try:
+        record = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"{file} is not JSON: {error}") from error
+    if not isinstance(record, dict):
+        raise DataError(f"{file} is not the record of a run or an evaluation")
+    if "result" not in record:
+        return record
+    result, data = record["result"], record["data"]
+    roles = [role for role in reversed(data["roles"].values()) if role["split"] == result["split"]]
+    fingerprint = roles[0]["fingerprint"] if roles else None
+    return {"name": record["name"], "dataset": data["title"], "fingerprint": fingerprint, **result}
 
 
 def _name(record: Mapping[str, Any]) -> str:
@@ -143,8 +187,7 @@ def _clearly_best(metric: str, found: Sequence[Mapping[str, Any] | None]) -> int
 
 def _read(path: Path) -> Columns:
     """Return the columns of a predictions file, rows in the order of their ids."""
-    from pyarrow import ArrowException
-    from pyarrow import parquet
+    from pyarrow import ArrowException, parquet
 
     try:
         table = parquet.read_table(path)
@@ -154,19 +197,76 @@ def _read(path: Path) -> Columns:
         raise DataError(f"{path} has no column id: it is not a predictions file of `emozoo eval`")
     twice = [name for name, count in Counter(table["id"].to_pylist()).items() if count > 1]
     if twice:
-        raise DataError(f"{path} has more than one row with id {twice[0]!r}: its samples cannot be told apart")
+        raise DataError(
+            f"{path} has more than one row with id {twice[0]!r}: its samples cannot be told apart"
+        )
     return table.sort_by("id").to_pydict()
 
 
 def _paired(loaded: Mapping[str, Columns]) -> Table:
-    """Differences of the other runs from the first, over the samples that both predict and whose truth is known."""
+    """Differences of the other runs from the first, over the samples whose truth is known."""
     (first, reference), *others = loaded.items()
-    rows, notes = [], []
+    rows: list[tuple[str, ...]] = []
+    notes = [f"A difference is the run minus {first}, on the same samples."]
     for name, columns in others:
-        if problem := _unpairable(reference, columns):
+        problem = _unpairable(reference, columns)
+        if problem:
             notes.append(f"{name} is not paired with {first}: {problem}.")
             continue
-        ours, theirs = _scores(columns), _scores(reference)
-        for head, metric in ours.keys() & theirs.keys():
-            pass
-    return Table("", (), ())
+        scores = _scores(columns)
+        for (head, metric), values in _scores(reference).items():
+            if (head, metric) in scores:
+                rows.append(
+                    (f"{name}, {head}: {metric_title(metric)}", *_row(metric, scores[head, metric], values))
+                )
+    header = ("run, metric", "n", "difference", "95 % interval", "verdict")
+    return Table(f"Paired differences from {first}", header, tuple(rows), " ".join(notes))
+
+
+def _unpairable(a: Columns, b: Columns) -> str:
+    """Say why two prediction files cannot be compared sample by sample; nothing where they can."""
+    if a["id"] != b["id"]:
+        return "their samples differ"
+    for column in a.keys() & b.keys():
+        if column.endswith((".true", "_true")):
+            wrong = [name for name, x, y in zip(a["id"], a[column], b[column], strict=True) if x != y]
+            if wrong:
+                return f"they disagree on {column} of sample {wrong[0]!r}"
+    return ""
+
+
+def _scores(columns: Columns) -> dict[tuple[str, str], Array]:
+    """Return, for each (head, metric), what each sample adds to the metric's mean; NaN without a truth."""
+    scores = {}
+    for column, predicted in columns.items():
+        head, _, what = column.partition(".")
+        if what == "label":
+            pairs = zip(predicted, columns[f"{head}.true"], strict=True)
+            hits = [np.nan if true is None else guess == true for guess, true in pairs]
+            scores[head, "accuracy"] = np.array(hits, dtype=np.float64)
+        elif f"{column}_true" in columns and not what.startswith("p_"):
+            error = np.array(predicted, dtype=np.float64) - np.array(
+                columns[f"{column}_true"], dtype=np.float64
+            )
+            scores[head, f"{what}_mse"] = error**2
+    return scores
+
+
+def _row(metric: str, values: Array, reference: Array) -> tuple[str, str, str, str]:
+    known = ~np.isnan(values + reference)
+    found = paired_difference(values[known], reference[known])
+    sign = "+" if found["value"] is not None and found["value"] > 0 else ""
+    return (
+        f"{found['n']:,}",
+        sign + number(metric, found["value"]),
+        interval(metric, found["interval"]),
+        _verdict(metric, found["interval"]),
+    )
+
+
+def _verdict(metric: str, ends: Sequence[float] | None) -> str:
+    if ends is None:
+        return "too few samples"
+    if ends[0] <= 0 <= ends[1]:
+        return "not distinguishable"
+    return "better" if (ends[0] > 0) != better_low(metric) else "worse"

@@ -30,6 +30,7 @@ _STYLE: Any = {
     "font.sans-serif": ["DejaVu Sans"],
     "font.size": 10,
     "text.color": _INK,
+    "text.parse_math": False,  # a label may hold a dollar sign
     "axes.labelcolor": _INK,
     "axes.edgecolor": "#8a8a8a",
     "axes.titlesize": 11,
@@ -199,9 +200,9 @@ def reliability_diagram(
         top, bottom = figure.subplots(2, 1, height_ratios=(3.2, 1), sharex=True)
         top.plot([0, 1], [0, 1], color=_INK, linewidth=1, linestyle="--", label="calibrated")
         confidence, accuracy = ([row[key] for row in filled] for key in ("confidence", "accuracy"))
-        top.plot(confidence, accuracy, color=COLOURS[0], marker="o", label="model")
-        suffix = "" if ece is None else f"ECE {ece:.3f}, n = {n:,}"
-        top.set(ylim=(0, 1), ylabel="accuracy", title=", ".join(filter(None, (title, suffix))))
+        name = "model" if ece is None else f"model, ECE {ece:.3f}"
+        top.plot(confidence, accuracy, color=COLOURS[0], marker="o", label=name)
+        top.set(ylim=(0, 1), ylabel="accuracy", title=title)
         top.legend(fontsize=8, loc="upper left")
         bottom.bar(centres, [row["n"] / n for row in filled], width, color=COLOURS[6])
         bottom.set(xlim=(0, 1), xlabel="confidence", ylabel="samples")

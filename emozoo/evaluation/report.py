@@ -1,8 +1,8 @@
 """Reports of one result, for people: Markdown, and one HTML file that needs no other.
 
-A result is what evaluation gives: {"name" or "model", "dataset", "split", "n", "tta", "heads": {name: {"task",
-... measure}}, "consistency", "notes": [sentences], ...}. Whatever else it holds is shown as a fact, so versions,
-hardware or seeds need no code here.
+A result is what evaluation gives: {"name" or "model", "dataset", "split", "n", "tta", "heads": {head: its
+measure and task}, "consistency", "notes": [sentences], ...}. Whatever else it holds is shown as a fact, so
+versions, hardware or seeds need no code here.
 """
 
 from __future__ import annotations
@@ -108,9 +108,7 @@ def _confusion_table(name: str, measured: Mapping[str, Any]) -> Table:
         (label, *(f"{count:,}" for count in counts))
         for label, counts in zip(labels, measured["confusion"], strict=True)
     )
-    return Table(
-        f"{name}: counts, true by predicted (n = {measured['n']:,})", ("true \\ predicted", *labels), rows
-    )
+    return Table(f"{name}: counts, true by predicted (n = {measured['n']:,})", ("true class", *labels), rows)
 
 
 def _dimension_tables(name: str, measured: Mapping[str, Any]) -> Iterator[Table]:
@@ -120,7 +118,7 @@ def _dimension_tables(name: str, measured: Mapping[str, Any]) -> Iterator[Table]
     values = ", ".join(f"{d} {number('ccc', value)}" for d, value in constant["values"].items())
     note = (
         f"The constant predictor always says the {constant['source']}: {values}. "
-        "A model that does not beat it has learnt nothing of that dimension."
+        "A model whose errors are no smaller has learnt nothing of that dimension."
     )
     dimensions = measured["dimensions"]
     yield _beside_constant(

@@ -50,7 +50,7 @@ class Table:
 
 
 def escape_markdown(text: str) -> str:
-    """Return text that Markdown shows as it is: it ends no cell and begins no HTML, link, code or emphasis."""
+    """Return text that Markdown shows as it is: it ends no cell, begins no HTML, link, code or emphasis."""
     escaped = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     for sign in ("\\", "|", "`", "*"):
         escaped = escaped.replace(sign, "\\" + sign)

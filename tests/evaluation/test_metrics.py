@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import subprocess
@@ -143,6 +144,12 @@ def test_one_sample_has_no_interval() -> None:
     assert measure["metrics"]["accuracy"] == {"value": 1.0, "interval": None}
 
 
+def test_one_sample_has_no_concordance_but_an_error() -> None:
+    measure = vad_measure([[0.5]], [[0.25]], ["valence"])
+    assert value(measure, "valence_ccc") is None
+    assert value(measure, "valence_mse") == 0.0625
+
+
 def test_tensors_lists_and_arrays_measure_the_same() -> None:
     p, y = random_case(5, 30)
     p = p.astype(np.float32)
@@ -196,7 +203,7 @@ def loop_vad(x: list[float], y: list[float]) -> dict[str, float | None]:
 def random_values(seed: int, n: int) -> tuple[np.ndarray, np.ndarray]:
     generator = np.random.default_rng(seed)
     y = np.round(generator.uniform(-1, 1, (n, 3)), 1)  # zeros occur, as in integer annotations
-    x = np.clip(0.5 * y + generator.normal(0.1, 0.3, y.shape), -1, 1)
+    x = 0.5 * y + generator.normal(0.1, 0.3, y.shape)
     y[generator.random(y.shape) < 0.2] = np.nan
     y[:2] = [[0.5, -0.5, 0.1], [-0.3, 0.2, 0.9]]
     return x, y
@@ -321,6 +328,15 @@ def test_intervals_equal_a_plain_loop_over_the_same_statistic() -> None:
     expected = np.quantile(looped, [0.025, 0.975])
     interval = classification_measure(p, y, LABELS, resamples=3000)["metrics"]["uar"]["interval"]
     assert interval == pytest.approx(expected, abs=0.01)
+
+
+@pytest.mark.parametrize("seed", [43, 97, 1])
+def test_a_resample_of_one_sample_drawn_thrice_has_no_correlation(seed: int) -> None:
+    x, y = np.random.default_rng(seed).uniform(-1, 1, (2, 3, 1))
+    draws = [list(draw) for draw in itertools.product(range(3), repeat=3) if len(set(draw)) > 1]
+    possible = [np.corrcoef(x[draw, 0], y[draw, 0])[0, 1] for draw in draws]
+    low, high = vad_measure(x, y, ["valence"], resamples=300)["metrics"]["valence_pearson"]["interval"]
+    assert min(possible) - 1e-9 <= low <= high <= max(possible) + 1e-9
 
 
 def test_intervals_cover_the_truth_about_95_times_in_100() -> None:
