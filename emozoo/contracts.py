@@ -66,6 +66,9 @@ class Backbone(Protocol):
     Attributes:
         out_features: D, the size of the feature vector.
         input_kind: "frames" for (N, C, H, W), "clips" for (N, C, T, H, W).
+
+    A backbone may also have `orthogonal_convs() -> list[nn.Conv2d]`: the convolutions that `train.orthogonal`
+    regularises.
     """
 
     out_features: int

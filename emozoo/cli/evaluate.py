@@ -24,9 +24,16 @@ def evaluate(
     --set gives options of the reader, such as --set vad=annotations.csv.
     """
     from emozoo.cli.output import result_lines
-    from emozoo.evaluation.report import measure_folder
+    from emozoo.data.preprocess import check_tta
+    from emozoo.evaluation.evaluate import evaluate_on_disk
+    from emozoo.zoo import load
 
-    result, folder = measure_folder(model, data, split, reader, options or [], tta, out, device)
+    name = Path(model).name.rpartition(":")[2]
+    folder = out or Path("eval") / f"{name}-{split or 'all'}"
+    result = evaluate_on_disk(
+        load(model, device), data, folder,
+        name=name, split=split, reader=reader, options=options or (), tta=check_tta(tta),
+    )  # fmt: skip
     for line in result_lines(result):
         typer.echo(line)
     typer.echo(f"\nreport: {folder / 'report.html'}")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,15 +13,21 @@ from torch import Tensor
 from emozoo import registry
 from emozoo.contracts import Targets
 from emozoo.data.preprocess import TTA
-from emozoo.data.samples import Samples
-from emozoo.errors import DataError
+from emozoo.data.reading import read, reader_for
+from emozoo.data.samples import Samples, load_samples
+from emozoo.errors import DataError, RecipeError, suggest
+from emozoo.evaluation.pictures import draw_result
+from emozoo.evaluation.report import write_report
 from emozoo.labels import DIMENSIONS
 from emozoo.model import EmotionModel, evaluating
 from emozoo.recipe import Part
+from emozoo.versions import versions
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
-    from datasets import Dataset
+    import pyarrow as pa
+
+METRICS, PREDICTIONS = "metrics.json", "predictions.parquet"
 
 RESAMPLES = 1000
 """Bootstrap resamples behind the intervals of a reported result."""
@@ -77,14 +85,17 @@ def measure(
 def violations(model: EmotionModel, outputs: dict[str, Tensor], targets: Targets) -> dict[str, Any] | None:
     """Return how often predicted category and predicted VAD contradict each other, and how often the labels do.
 
-    None for a model without both a classification and a VAD head.
+    None for a model without both a classification and a VAD head, or whose labels have no rules.
     """
     heads: dict[str, Any] = {head.task: (name, head) for name, head in reversed(model.heads.items())}  # ty: ignore
     if not {"classification", "vad"} <= heads.keys():
         return None
     (category, _), (regressor, head) = heads["classification"], heads["vad"]
     part = registry.resolve("consistency", VIOLATION.name, VIOLATION.options, "violation")
-    cost = part.build(model.labels, head.dimensions)
+    try:
+        cost = part.build(model.labels, head.dimensions)
+    except RecipeError:
+        return None
     per_dimension = cost.per_dimension(outputs[category], outputs[regressor]) > 0
     columns = [DIMENSIONS.index(name) for name in head.dimensions]
     label, vad = targets.label.cpu(), targets.vad.cpu()[:, columns]
@@ -125,13 +136,13 @@ def evaluate(
     return result, outputs
 
 
-def predictions_table(model: EmotionModel, samples: Samples, outputs: dict[str, Tensor]) -> Dataset:
+def predictions_table(model: EmotionModel, samples: Samples, outputs: dict[str, Tensor]) -> pa.Table:
     """Return predictions and truth, one row a sample: `id`, then `<head>.<what>` columns.
 
     A classification head gives `.label`, `.true` and `.p_<label>`; a VAD head gives `.<dimension>` and
     `.<dimension>_true`.
     """
-    from datasets import Dataset
+    import pyarrow as pa
 
     columns: dict[str, Sequence[Any]] = {"id": samples.ids}
     label, vad = samples.targets.label.cpu(), samples.targets.vad.cpu()
@@ -150,4 +161,66 @@ def predictions_table(model: EmotionModel, samples: Samples, outputs: dict[str, 
                 columns[f"{name}.{dimension}"] = output[:, column].tolist()
                 true = vad[:, DIMENSIONS.index(dimension)].tolist()
                 columns[f"{name}.{dimension}_true"] = [None if value != value else value for value in true]
-    return Dataset.from_dict(columns)
+    return pa.table(columns)
+
+
+def evaluate_on_disk(
+    model: EmotionModel,
+    data: Path | None,
+    folder: Path,
+    *,
+    name: str,
+    split: str | None = None,
+    reader: str | None = None,
+    options: Sequence[str] = (),
+    tta: TTA = "none",
+) -> dict[str, Any]:
+    """Measure a model on a dataset and write what was found.
+
+    Args:
+        model: the model.
+        data: the dataset's folder or file; None for a reader that needs none.
+        folder: where metrics.json, predictions.parquet, report.md, report.html and the pictures go.
+        name: what the model is called in the report.
+        split: which split; may be None where the dataset has one alone.
+        reader: the dataset's reader, where it is not recognised.
+        options: options of the reader, "vad=annotations.csv" and the like.
+        tta: test-time augmentation.
+
+    Raises:
+        DataError: no reader recognises the dataset, or it has several splits and none is named.
+    """
+    reader_name, opened = reader_for(data, reader, options)
+    rows = read(opened, reader_name)
+    splits = sorted(set(rows["split"]))
+    if split is None and len(splits) > 1:
+        raise DataError(f"name a split with --split; the dataset has {', '.join(splits)}")
+    chosen = split or splits[0]
+    if chosen not in splits:
+        raise DataError(f"the dataset has no split {chosen!r}.{suggest(chosen, splits)} It has: {', '.join(splits)}")
+    index = [i for i, value in enumerate(rows["split"]) if value == chosen]
+    samples = load_samples(rows.select(index), model.labels, model.preprocessor)
+    result, outputs = evaluate(model, samples, split=chosen, tta=tta)
+    result = {
+        "name": name,
+        "model": name,
+        "dataset": opened.title,
+        "fingerprint": samples.fingerprint(),
+        "versions": versions(),
+        **result,
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    write_predictions(folder, model, samples, outputs)
+    pictures = draw_result(folder, model, samples, outputs, result)
+    write_report(result, folder, pictures)
+    (folder / METRICS).write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return result
+
+
+def write_predictions(
+    folder: Path, model: EmotionModel, samples: Samples, outputs: dict[str, Tensor]
+) -> None:
+    """Write predictions.parquet: predictions beside the truth, one row a sample."""
+    import pyarrow.parquet as pq
+
+    pq.write_table(predictions_table(model, samples, outputs), folder / PREDICTIONS)

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from emozoo import registry
 from emozoo.contracts import Targets
-from emozoo.errors import ContractError, EmozooWarning, RecipeError, TrainingError
+from emozoo.errors import ContractError, EmozooWarning, RecipeError
 from emozoo.model import EmotionModel
 from emozoo.recipe import CostTerm, Loss, Train
-from emozoo.training.orthogonal import orthogonality
+from emozoo.training.orthogonal import orthogonal_convs, orthogonality
 
 
 class Learner(nn.Module):
@@ -33,7 +33,7 @@ class Learner(nn.Module):
         self.terms = [_term(model, index, term) for index, term in enumerate(train.consistency)]
         self.costs = nn.ModuleList(cost for cost, _, _, _ in self.terms)
         self.orthogonal = train.orthogonal
-        self.orthogonal_convs = _orthogonal_convs(model) if train.orthogonal else []
+        self.orthogonal_convs = orthogonal_convs(model.backbone) if train.orthogonal else []
 
     def forward(self, images: Tensor, targets: Targets) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the total loss and its parts, before weighting, for a batch of input (B, C, crop, crop)."""
@@ -48,12 +48,13 @@ class Learner(nn.Module):
         for name, criterion in self.criteria.items():
             parts[name] = _scalar(criterion(outputs[name], targets), f"the loss of head {name!r}")
             total = total + self.weights[name] * parts[name]
-        for cost, category, regressor, term in self.terms:
+        for index, (cost, category, regressor, term) in enumerate(self.terms):
             value = cost(outputs[category], outputs[regressor])
             if tuple(value.shape) != (len(targets),):
                 raise ContractError(f"cost {term.name!r} returned {tuple(value.shape)}, not ({len(targets)},)")
-            parts[term.name] = value.mean()
-            total = total + term.weight * parts[term.name]
+            key = term.name if term.name not in parts else f"{term.name}.{index}"
+            parts[key] = value.mean()
+            total = total + term.weight * parts[key]
         if self.orthogonal_convs:
             parts["orthogonal"] = orthogonality(self.orthogonal_convs)
             total = total + self.orthogonal * parts["orthogonal"]
@@ -103,12 +104,3 @@ def _head_of(model: EmotionModel, task: str, named: str | None, where: str) -> s
         )
     return of_task[0]
 
-
-def _orthogonal_convs(model: EmotionModel) -> list[nn.Conv2d]:
-    declare = getattr(model.backbone, "orthogonal_convs", None)
-    if declare is None:
-        raise TrainingError(
-            f"train.orthogonal: backbone {model.config.backbone.name} does not say which convolutions to "
-            "regularise (a method `orthogonal_convs`); set train.orthogonal = 0"
-        )
-    return declare()

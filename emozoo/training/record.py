@@ -5,12 +5,10 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import torch
 
-from emozoo import __version__
 from emozoo.contracts import DatasetReader
 from emozoo.data.reading import Splits
 from emozoo.data.samples import Samples
@@ -18,20 +16,6 @@ from emozoo.model import EmotionModel
 from emozoo.recipe import Recipe
 
 RECORD_FORMAT = 1
-LIBRARIES = (
-    "torch", "timm", "accelerate", "datasets", "safetensors", "huggingface-hub", "einops", "numpy", "pillow",
-)  # fmt: skip
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of emozoo, Python and the libraries that figures may depend on."""
-    found = {"emozoo": __version__, "python": platform.python_version()}
-    for name in LIBRARIES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def hardware(device: torch.device, processes: int) -> dict[str, Any]:

@@ -14,7 +14,10 @@ import torch
 from accelerate import Accelerator
 
 from emozoo.errors import ResumeError, TrainingError
-from emozoo.evaluation.evaluate import evaluate, predictions_table
+from emozoo.card import render_card
+from emozoo.evaluation.evaluate import evaluate, write_predictions
+from emozoo.evaluation.pictures import draw_history, draw_result
+from emozoo.evaluation.report import write_report
 from emozoo.folder import RUN, save_model
 from emozoo.model import EmotionModel
 from emozoo.recipe import Recipe, Train
@@ -22,6 +25,7 @@ from emozoo.training import record
 from emozoo.training.data import TrainingData, load_training_data
 from emozoo.training.tracker import JsonlTracker
 from emozoo.training.trainer import Trainer
+from emozoo.versions import versions
 
 MODEL = "model"
 """The model folder inside a run's folder."""
@@ -67,7 +71,7 @@ def train(
         "init": provenance,
         "model": record.model_record(best),
         "precision": accelerator.mixed_precision.replace("no", "fp32"),
-        "versions": record.versions(),
+        "versions": versions(),
         "hardware": record.hardware(accelerator.device, accelerator.num_processes),
         "history": trainer.progress.history,
         "best": trainer.progress.best,
@@ -157,12 +161,12 @@ def _finish(
         "session_seconds": round(seconds, 1),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    from emozoo.card import render_card
-    from emozoo.evaluation.report import write_run_report
-
-    predictions_table(model, samples, outputs).to_parquet(str(folder / "predictions.parquet"))
-    save_model(model.to("cpu"), folder / MODEL, run_record, render_card(run_record))
-    write_run_report(run_record, folder)
+    model = model.to("cpu", memory_format=torch.contiguous_format)  # as a model that is loaded again will be
+    write_predictions(folder, model, samples, outputs)
+    save_model(model, folder / MODEL, run_record, render_card(run_record))
+    pictures = draw_history(folder, run_record["history"], run_record["best"])
+    pictures += draw_result(folder, model, samples, outputs, result)
+    write_report({"model": recipe.name, "dataset": data.reader.title, "versions": versions(), **result}, folder, pictures)
     temporary = folder / f".{RUN}"
     temporary.write_text(json.dumps(run_record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     os.replace(temporary, folder / RUN)

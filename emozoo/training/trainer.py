@@ -150,17 +150,24 @@ class Trainer:
         at_checkpoint = bool(self.train.checkpoint_steps) and step % self.train.checkpoint_steps == 0
         if not (at_checkpoint or step % WINDOW == 0 or step % self.steps_per_epoch == 0 or self._alone_and_stopped()):
             return False
-        totals = torch.stack([loss for loss, _ in window]).tolist()
-        for back, total in enumerate(reversed(totals)):
-            self.progress.add("loss", total)
-            if not math.isfinite(total):
-                self._not_finite(step - 1 - back, total)
-        for name in window[0][1]:
-            for value in torch.stack([parts[name] for _, parts in window]).tolist():
+        names = ["loss", *window[0][1]]
+        values = torch.stack([torch.stack([loss, *parts.values()]) for loss, parts in window])
+        for back, row in enumerate(self._over_processes(values).tolist(), 1 - len(window)):
+            if not math.isfinite(row[0]):
+                self._not_finite(step - 1 + back, row[0])
+            for name, value in zip(names, row, strict=True):
                 self.progress.add(name, value)
-        self.accelerator.log({"loss": totals[-1], "lr": self.optimizer.param_groups[0]["lr"]}, step=step)
+        loss = self.progress.last["loss"]
+        self.accelerator.log({"loss": loss, "lr": self.optimizer.param_groups[0]["lr"]}, step=step)
         window.clear()
         return at_checkpoint or self._stopped()
+
+    def _over_processes(self, values: Tensor) -> Tensor:
+        """Return the mean over the processes, each of which has seen its share of the batch."""
+        values = values.double()
+        if self.accelerator.num_processes == 1:
+            return values
+        return self.accelerator.gather(values[None]).mean(0)
 
     def _alone_and_stopped(self) -> bool:
         return bool(self.signal) and self.accelerator.num_processes == 1
@@ -291,12 +298,14 @@ class Progress:
         self.step = 0
         self.seconds = 0.0
         self.sums: dict[str, float] = {}
+        self.last: dict[str, float] = {}
         self.counts: dict[str, int] = {}
         self.history: list[dict[str, Any]] = []
         self.best: dict[str, Any] = {"metric": None, "value": None, "epoch": None, "step": None}
 
     def add(self, name: str, value: float) -> None:
         """Add one step's value to the running epoch."""
+        self.last[name] = value
         self.sums[name] = self.sums.get(name, 0.0) + value
         self.counts[name] = self.counts.get(name, 0) + 1
 

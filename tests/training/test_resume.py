@@ -1,0 +1,190 @@
+"""A run that is stopped and resumed is the run that was never stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from emozoo.errors import ResumeError, TrainingError
+from emozoo.training import checkpoint
+from emozoo.training.run import read_record, train
+from emozoo.training.trainer import Trainer
+
+RECIPE = """
+name = "tiny"
+[model]
+preprocess = { size = 24, crop = 20 }
+backbone = { name = "resnet18", stem = "strided", width = 4 }
+heads = { emotion = { name = "classification", dropout = 0.3 }, vad = { name = "vad" } }
+[data]
+name = "synthetic"
+size = 24
+samples = 140
+validation_samples = 70
+test_samples = 70
+select = "validation"
+report = "test"
+[train]
+epochs = 3
+batch_size = 20
+precision = "fp32"
+checkpoint_steps = 2
+ema = 0.9
+optimizer = { name = "adamw", lr = 0.01 }
+augment = { rotate = 10, erase = 0.3, mixup = 0.2 }
+consistency = [{ name = "prototype", weight = 0.1 }]
+"""
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    newest = checkpoint.latest(run / "checkpoints")
+    assert newest is not None
+    return {
+        f"{stem}.{name}": value
+        for stem in ("learner", "average", "optimizer")
+        for name, value in load_file(newest / f"{stem}.safetensors").items()
+    }
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    first, second = weights(one), weights(other)
+    assert first.keys() == second.keys()
+    assert [name for name in first if not torch.equal(first[name], second[name])] == []
+    records = [read_record(run) for run in (one, other)]
+    for record in records:
+        for row in record["history"]:
+            row.pop("seconds")
+    assert records[0]["history"] == records[1]["history"]
+    assert records[0]["result"] == records[1]["result"]
+    assert records[0]["best"] == records[1]["best"]
+
+
+@pytest.fixture
+def recipe_file(tmp_path: Path) -> Path:
+    path = tmp_path / "recipe.toml"
+    path.write_text(RECIPE)
+    return path
+
+
+def start(recipe_file: Path, out: Path, *more: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "emozoo", "train", str(recipe_file), "--out", str(out), "--cpu", *more]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env={**os.environ})
+
+
+def wait_for_checkpoint(out: Path, process: subprocess.Popen[bytes], after: int = 0) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        found = sorted((out / "checkpoints").glob("last-*"))
+        if found and int(found[-1].name.split("-")[1]) > after:
+            return
+        time.sleep(0.005)
+    raise AssertionError(f"no checkpoint was written: {process.communicate()[1].decode()[-2000:]}")
+
+
+def test_a_run_killed_in_mid_epoch_and_resumed_is_bit_identical_to_one_that_was_not(
+    recipe_file: Path, tmp_path: Path
+) -> None:
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    process = start(recipe_file, killed, "--set", "train.checkpoint_steps=1")
+    wait_for_checkpoint(killed, process, after=3)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (killed / "run.json").exists(), "the run ended before it was killed: the test proves nothing"
+    assert start(recipe_file, killed, "--set", "train.checkpoint_steps=1", "--resume").wait() == 0
+    assert start(recipe_file, whole, "--set", "train.checkpoint_steps=1").wait() == 0
+    assert_same_run(whole, killed)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_run_with_a_checkpoint_and_says_how_to_go_on(
+    recipe_file: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    out = tmp_path / "run"
+    process = start(recipe_file, out, "--set", "train.epochs=2000")
+    wait_for_checkpoint(out, process)
+    process.send_signal(number)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    assert b"interrupted at step" in error
+    assert b"--resume" in error
+    assert checkpoint.latest(out / "checkpoints") is not None
+
+
+def test_resuming_with_another_recipe_lists_the_keys_that_differ(tiny_recipe, tmp_path: Path) -> None:
+    train(tiny_recipe("train.epochs=1"), tmp_path / "run", cpu=True)
+    (tmp_path / "run" / "run.json").unlink()
+    with pytest.raises(ResumeError) as caught:
+        changed = tiny_recipe("train.epochs=2", "train.optimizer.lr=0.5", "train.optimizer.eps=1e-6")
+        train(changed, tmp_path / "run", resume=True, cpu=True)
+    assert "train.epochs: was 1, is 2" in str(caught.value)
+    assert "train.optimizer.lr: was 0.01, is 0.5" in str(caught.value)
+    assert "train.optimizer.eps: was null, is 1e-06" in str(caught.value)
+    assert "batch_size" not in str(caught.value)
+
+
+def test_resuming_on_other_data_is_refused(tiny_recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    train(tiny_recipe("train.epochs=1"), tmp_path / "run", cpu=True)
+    (tmp_path / "run" / "run.json").unlink()
+    identity = Trainer._identity
+    monkeypatch.setattr(Trainer, "_identity", lambda self: {**identity(self), "fingerprint": "0" * 64})
+    with pytest.raises(ResumeError, match="other training data"):
+        train(tiny_recipe("train.epochs=1"), tmp_path / "run", resume=True, cpu=True)
+
+
+def test_a_folder_with_a_run_is_not_trained_into_again_by_accident(tiny_recipe, tmp_path: Path) -> None:
+    train(tiny_recipe("train.epochs=1"), tmp_path / "run", cpu=True)
+    with pytest.raises(TrainingError, match="holds a run already; go on with --resume"):
+        train(tiny_recipe("train.epochs=1"), tmp_path / "run", cpu=True)
+
+
+def test_resuming_a_finished_run_changes_nothing(tiny_recipe, tmp_path: Path) -> None:
+    folder = train(tiny_recipe("train.epochs=1"), tmp_path / "run", cpu=True)
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    train(tiny_recipe("train.epochs=1"), tmp_path / "run", resume=True, cpu=True)
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+
+
+def test_a_checkpoint_that_was_being_written_when_the_power_went_is_ignored(tmp_path: Path) -> None:
+    checkpoint.write(tmp_path, "last", 7, {"learner": {"w": torch.ones(2)}}, {"step": 7})
+    half = tmp_path / ".writing-abc"
+    half.mkdir()
+    (half / "learner.safetensors").write_bytes(b"half")
+    assert checkpoint.latest(tmp_path) == tmp_path / "last-00000007"
+    assert not half.exists()
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
+    written = checkpoint.write(tmp_path, "last", 7, {"learner": {"w": torch.ones(2)}}, {"step": 7})
+    (written / "learner.safetensors").write_bytes(b"junk")
+    (written / "state.json").write_text("{")
+    with pytest.raises(ResumeError, match="learner.safetensors cannot be read"):
+        checkpoint.read_tensors(written, "learner")
+    with pytest.raises(ResumeError, match="state.json cannot be read"):
+        checkpoint.read_state(written)
+
+
+def test_checkpoints_hold_no_pickle(tiny_recipe, tmp_path: Path) -> None:
+    folder = train(tiny_recipe("train.epochs=1"), tmp_path / "run", cpu=True)
+    suffixes = {path.suffix for path in folder.rglob("*") if path.is_file()}
+    assert suffixes <= {".safetensors", ".json", ".jsonl", ".parquet", ".md", ".html", ".png"}
+
+
+def test_the_log_of_a_resumed_run_has_each_step_once(recipe_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    process = start(recipe_file, out, "--set", "train.epochs=6")
+    wait_for_checkpoint(out, process, after=9)
+    process.kill()
+    process.wait()
+    assert start(recipe_file, out, "--set", "train.epochs=6", "--resume").wait() == 0
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    epochs = [line["epoch"] for line in lines if "epoch" in line]
+    assert epochs == list(range(1, 7))

@@ -1,0 +1,145 @@
+"""What a run does, step by step, and what it says when it cannot."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from emozoo.errors import EmozooWarning, RecipeError, TrainingError
+from emozoo.folder import load_model, verify_golden
+from emozoo.training.run import read_record, train
+from emozoo.training.trainer import epoch_order
+
+
+def test_a_run_learns(tiny_recipe, tmp_path: Path) -> None:
+    folder = train(tiny_recipe("train.epochs=6", "data.samples=560", "model.backbone.width=8", "data.size=48", "model.preprocess={size=48, crop=44}"), tmp_path / "run", cpu=True)
+    history = read_record(folder)["history"]
+    assert history[-1]["loss"] < 0.9 * history[0]["loss"]
+    assert history[-1]["select.loss"] < history[0]["select.loss"]
+
+
+def test_a_finished_run_holds_model_record_report_predictions_and_pictures(tiny_recipe, tmp_path: Path) -> None:
+    folder = train(tiny_recipe("train.epochs=1"), tmp_path / "run", cpu=True)
+    names = {path.name for path in folder.iterdir()}
+    assert {"model", "run.json", "report.md", "report.html", "predictions.parquet", "metrics.jsonl"} <= names
+    assert {"curves.png", "emotion_confusion.png", "vad_scatter.png"} <= names
+    model = load_model(folder / "model", "cpu")
+    assert verify_golden(model, folder / "model") == 0.0
+    assert json.loads((folder / "model" / "run.json").read_text()) == read_record(folder)
+
+
+def test_the_record_names_what_selected_and_what_reported(tiny_recipe, tmp_path: Path) -> None:
+    record = read_record(train(tiny_recipe("train.epochs=1"), tmp_path / "run", cpu=True))
+    assert (record["selected_on"], record["reported_on"]) == ("validation", "test")
+    assert record["result"]["split"] == "test"
+    assert {role: part["n"] for role, part in record["data"]["roles"].items()} == {
+        "train": 140, "select": 70, "report": 70,
+    }  # fmt: skip
+    assert len({part["fingerprint"] for part in record["data"]["roles"].values()}) == 3
+    assert record["versions"]["torch"] == torch.__version__.partition("+")[0]
+    assert record["recipe"]["train"]["seed"] == 0
+
+
+def test_without_a_selection_split_part_of_the_training_split_selects(tiny_recipe, tmp_path: Path) -> None:
+    recipe = tiny_recipe("train.epochs=1", "data.select=''", "data.report=''")
+    recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"select": None, "report": None})})
+    record = read_record(train(recipe, tmp_path / "run", cpu=True))
+    assert record["selected_on"] == record["reported_on"] == "train (held-out 10%)"
+    roles = record["data"]["roles"]
+    assert roles["train"]["n"] + roles["select"]["n"] == 140
+    assert roles["select"]["n"] >= 7
+
+
+def test_the_same_recipe_gives_the_same_run(tiny_recipe, tmp_path: Path) -> None:
+    one, other = (read_record(train(tiny_recipe(), tmp_path / name, cpu=True)) for name in ("a", "b"))
+    assert one["result"] == other["result"]
+    third = read_record(train(tiny_recipe("train.seed=1"), tmp_path / "c", cpu=True))
+    assert third["result"] != one["result"]
+
+
+def test_accumulating_gradients_takes_the_step_of_the_whole_batch(tiny_recipe, tmp_path: Path) -> None:
+    plain = ["model.backbone.name=timm/test_vit", "model.heads.emotion.dropout=0", "train.epochs=1",
+             "model.preprocess={size=32, crop=32}", "data.size=32"]  # fmt: skip
+    options = [f for f in plain if not f.startswith("model.backbone")]
+    recipes = [tiny_recipe(*options, f"train.accumulate={n}") for n in (1, 4)]
+    backbone = recipes[0].model.backbone.model_validate({"name": "timm/test_vit", "img_size": 32})
+    results = []
+    for n, recipe in zip((1, 4), recipes, strict=True):
+        model = recipe.model.model_copy(update={"backbone": backbone})
+        folder = train(recipe.model_copy(update={"model": model}), tmp_path / str(n), cpu=True)
+        results.append(read_record(folder)["history"][-1])
+    assert results[0]["loss"] == pytest.approx(results[1]["loss"], rel=1e-4)
+    assert results[0]["select.loss"] == pytest.approx(results[1]["select.loss"], rel=1e-3)
+
+
+def test_an_unstable_run_stops_with_the_step_and_the_ids(tiny_recipe, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError) as caught:
+        train(
+            tiny_recipe("train.optimizer.name=sgd", "train.optimizer.lr=1e30", "train.losses.vad.weight=1e30"),
+            tmp_path / "run", cpu=True,
+        )  # fmt: skip
+    text = str(caught.value)
+    assert "the loss became" in text
+    assert "at step" in text
+    assert text.count("train-") == 20
+    assert not (tmp_path / "run" / "run.json").exists()
+
+
+def test_a_cost_without_a_gradient_warns(tiny_recipe, tmp_path: Path) -> None:
+    recipe = tiny_recipe("train.epochs=1", "train.consistency=[{name='step'}]")
+    with pytest.warns(EmozooWarning, match="'step' carries no gradient"):
+        train(recipe, tmp_path / "run", cpu=True)
+
+
+def test_an_unknown_selection_metric_is_refused_before_training(tiny_recipe, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"cannot measure 'emotion.acuracy'. Did you mean 'emotion.accuracy'"):
+        train(tiny_recipe("train.select_by=emotion.acuracy"), tmp_path / "run", cpu=True)
+
+
+def test_a_batch_that_does_not_divide_is_refused(tiny_recipe, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"train.batch_size: 20 samples .* choose a multiple of 3"):
+        train(tiny_recipe("train.accumulate=3"), tmp_path / "run", cpu=True)
+
+
+def test_orthogonal_regularisation_shows_in_the_history(tiny_recipe, tmp_path: Path) -> None:
+    record = read_record(train(tiny_recipe("train.epochs=1", "train.orthogonal=0.5"), tmp_path / "run", cpu=True))
+    assert record["history"][0]["orthogonal"] > 0
+
+
+def test_a_run_can_start_from_the_weights_of_another(tiny_recipe, tmp_path: Path) -> None:
+    first = train(tiny_recipe("train.epochs=1"), tmp_path / "first", cpu=True)
+    recipe = tiny_recipe("train.epochs=1", f"train.init='dir:{first / 'model'}'", "train.optimizer.lr=1e-9")
+    second = train(recipe, tmp_path / "second", cpu=True)
+    record = read_record(second)
+    assert record["init"]["source"] == "model"
+    assert record["init"]["tensors"] == record["init"]["of"]
+    one, other = (load_model(run / "model", "cpu").state_dict() for run in (first, second))
+    name = "backbone.layer4.1.conv2.weight"
+    torch.testing.assert_close(one[name], other[name], atol=1e-6, rtol=0)
+
+
+def test_each_epoch_visits_every_sample_once_in_an_order_of_its_own() -> None:
+    orders = [epoch_order(1000, 0, epoch).tolist() for epoch in range(3)] + [epoch_order(1000, 1, 0).tolist()]
+    assert all(sorted(order) == list(range(1000)) for order in orders)
+    assert len({tuple(order) for order in orders}) == 4
+    assert epoch_order(1000, 0, 1).tolist() == orders[1]
+
+
+@pytest.mark.parametrize("kind", ["sgd", "adam", "adamw", "lion"])
+def test_optimisers_by_name_learn(tiny_recipe, tmp_path: Path, kind: str) -> None:
+    lr = {"sgd": 0.05, "lion": 1e-3}.get(kind, 5e-3)
+    recipe = tiny_recipe(f"train.optimizer={{name='{kind}', lr={lr}}}", "train.epochs=3", "data.samples=280")
+    history = read_record(train(recipe, tmp_path / "run", cpu=True))["history"]
+    assert history[-1]["loss"] < history[0]["loss"]
+
+
+def test_trackers_get_what_the_log_gets(tiny_recipe, tmp_path: Path) -> None:
+    folder = train(tiny_recipe("train.epochs=1"), tmp_path / "run", trackers=["tensorboard"], cpu=True)
+    assert list((folder / "tracking").rglob("events.out.tfevents.*"))
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert lines[-1]["epoch"] == 1
+    assert np.isfinite(lines[-1]["select.emotion.accuracy"])
