@@ -2,35 +2,45 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from emozoo import registry
 from emozoo.recipe import ModelConfig, load_recipe
+from emozoo.zoo import Entry, locate
 
 
 def describe(name: str) -> dict[str, Any]:
-    """Return the facts of a zoo entry, or of a model folder (dir:PATH)."""
-    from emozoo.zoo import entry, model_folder
+    """Return the facts of a zoo entry or of a model folder, as JSON values.
 
-    if ":" in name and not name.startswith("zoo:"):
-        from emozoo.folder import RUN, load_model
-        from emozoo.training.run import read_record
+    `parameters` counts values, `macs` the multiply-accumulates of one image; `weights` says where they are.
+    """
+    found = locate(name)
+    return _of_folder(name, found) if isinstance(found, Path) else _of_entry(found)
 
-        folder = model_folder(name)
-        model = load_model(folder, "cpu")
-        record = read_record(folder) if (folder / RUN).exists() else None
-        card = record["recipe"]["card"] if record else {}
-        return {"name": name, **_card(card), **_facts(model.config), "weights": str(folder), **_result(record)}
-    found = entry(name.removeprefix("zoo:"))
+
+def _of_entry(found: Entry) -> dict[str, Any]:
     recipe = load_recipe(found.recipe_file)
     return {
         "name": found.name,
         **_card(recipe.card.model_dump()),
         **_facts(recipe.model),
-        "weights": found.summary()["weights"],
+        "weights": str(found.weights)
+        if found.weights
+        else f"not published; emozoo train {found.name} makes them",
         "recipe": str(found.recipe_file),
         **_result(found.record),
     }
+
+
+def _of_folder(name: str, folder: Path) -> dict[str, Any]:
+    from emozoo.folder import RUN, load_model
+    from emozoo.training.run import read_record
+
+    model = load_model(folder, "cpu")
+    record = read_record(folder) if (folder / RUN).exists() else None
+    card = record["recipe"]["card"] if record else {}
+    return {"name": name, **_card(card), **_facts(model.config), "weights": str(folder), **_result(record)}
 
 
 def _card(card: dict[str, Any]) -> dict[str, Any]:
@@ -46,18 +56,28 @@ def _facts(config: ModelConfig) -> dict[str, Any]:
 
     with torch.device("meta"):
         model = EmotionModel(config)
-    provider = registry.find("backbone", config.backbone.name)
+    full = model.config
     return {
-        "backbone": model.config.backbone.model_dump(mode="json"),
-        "aggregator": model.config.aggregator and model.config.aggregator.model_dump(mode="json"),
-        "heads": {key: part.model_dump(mode="json") for key, part in model.config.heads.items()},
+        "backbone": full.backbone.model_dump(mode="json"),
+        "aggregator": full.aggregator and full.aggregator.model_dump(mode="json"),
+        "heads": {key: part.model_dump(mode="json") for key, part in full.heads.items()},
         "labels": ", ".join(config.labels),
         "input": f"{config.preprocess.crop} px {config.preprocess.colour}",
         "parameters": count_parameters(model),
         "macs": count_macs(config),
-        "provider": f"{provider.distribution} {provider.version} ({provider.target})",
+        "provider": _providers(full),
         "requires": model.requires,
     }
+
+
+def _providers(config: ModelConfig) -> dict[str, str]:
+    """Return the distribution and entry point behind each part of a model."""
+    parts = {"backbone": ("backbone", config.backbone)}
+    if config.aggregator is not None:
+        parts["aggregator"] = ("aggregator", config.aggregator)
+    parts |= {f"heads.{name}": ("head", part) for name, part in config.heads.items()}
+    found = {role: registry.find(kind, part.name) for role, (kind, part) in parts.items()}
+    return {role: f"{c.distribution} {c.version} ({c.target})" for role, c in found.items()}
 
 
 def _result(record: dict[str, Any] | None) -> dict[str, Any]:
@@ -65,6 +85,7 @@ def _result(record: dict[str, Any] | None) -> dict[str, Any]:
         return {"result": "not trained yet"}
     result = record["result"]
     values = {
-        f"{head}.{part['primary']}": part["metrics"][part["primary"]]["value"] for head, part in result["heads"].items()
+        f"{head}.{part['primary']}": part["metrics"][part["primary"]]["value"]
+        for head, part in result["heads"].items()
     }
     return {"result": {**values, "split": result["split"], "n": result["n"], "tta": result["tta"]}}

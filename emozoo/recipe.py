@@ -1,8 +1,8 @@
-"""Recipes: what a model is made of and how it is trained. Typed, from TOML, down to a saved model's config.json.
+"""Recipes: what a model is made of and how it is trained. Typed, from TOML to a saved model's config.json.
 
-A recipe has four tables: `[card]` (what it is for), `[model]`, `[data]` and `[train]`. `[model]` alone is what a
-saved model keeps: architecture, labels and preprocessing. How the weights came to be is provenance and lives in the
-run record.
+A recipe has four tables: `[card]` (what it is for), `[model]`, `[data]` and `[train]`. `[model]` alone is
+what a saved model keeps: architecture, labels and preprocessing. How the weights came to be is provenance and
+lives in the run record.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from emozoo.errors import RecipeError, suggest
 from emozoo.labels import FER2013_LABELS
+from emozoo.trees import explain, override, plain
 
 CONFIG_FORMAT = 1
 """Format number of config.json; a later format comes with a migration from each earlier one."""
@@ -29,13 +30,13 @@ NonNegative = Annotated[float, Field(ge=0)]
 class Table(BaseModel):
     """A table of a recipe: unknown keys are errors, values are fixed once read."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=False, protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
 
 
 class Part(BaseModel):
     """A component by registry name; every other key is one of its options."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
 
     name: str
 
@@ -49,7 +50,7 @@ class Preprocess(Table):
     """How an image becomes the model's input, in training, evaluation and prediction alike.
 
     An image is turned upright (EXIF), flattened onto black where transparent, fitted to a square, resized to
-    `size`, cropped to `crop` (centre; random in training), scaled to [0, 1] and normalised by `mean` and `std`.
+    `size`, cropped to `crop` (centre; random in training), scaled to [0, 1], normalised by `mean` and `std`.
     """
 
     size: Positive = 48
@@ -70,7 +71,9 @@ class Preprocess(Table):
             raise ValueError(f"crop ({self.crop}) is larger than size ({self.size})")
         for key in ("mean", "std"):
             if len(getattr(self, key)) != self.channels:
-                raise ValueError(f"{key} has {len(getattr(self, key))} values, {self.colour} needs {self.channels}")
+                raise ValueError(
+                    f"{key} has {len(getattr(self, key))} values, {self.colour} needs {self.channels}"
+                )
         return self
 
 
@@ -117,7 +120,7 @@ class Card(Table):
 class Data(BaseModel):
     """What a recipe trains on: a dataset reader, its options, and which split does what."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
 
     name: str
     root: str | None = None
@@ -125,7 +128,7 @@ class Data(BaseModel):
     select: str | None = None
     """Split that chooses the checkpoint; without one, `holdout` of the training split is set aside for it."""
     report: str | None = None
-    """Split that is looked at once, at the end; without one, the record says that it reports the selection split."""
+    """Split that is looked at once, at the end; without one, the selection split is reported, as such."""
     holdout: Annotated[float, Field(gt=0, lt=1)] = 0.1
     tta: Literal["none", "flip", "ten-crop"] = "none"
     """Test-time augmentation of the reported result; selection always uses the centre crop."""
@@ -141,7 +144,7 @@ class Data(BaseModel):
 class Optimizer(BaseModel):
     """An optimiser: sgd, adam, adamw, or any name timm knows; every other key goes to its constructor."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
 
     name: str = "sgd"
     lr: Annotated[float, Field(gt=0)] = 0.1
@@ -191,7 +194,7 @@ class Augment(Table):
 class CostTerm(BaseModel):
     """A consistency cost in the loss, between one classification head and one VAD head."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
 
     name: str
     weight: NonNegative = 1.0
@@ -207,7 +210,7 @@ class CostTerm(BaseModel):
 class Loss(BaseModel):
     """The weight of a head's loss; every other key is an option of that head's criterion."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
 
     weight: NonNegative = 1.0
 
@@ -237,11 +240,11 @@ class Train(Table):
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     select_by: str | None = None
-    """The "head.metric" that chooses the checkpoint, higher being better; None: the first head's primary metric."""
+    """The "head.metric" that chooses the checkpoint, higher being better; None: the first head's main one."""
     checkpoint_steps: Annotated[int, Field(ge=0)] = 0
     """Save a checkpoint every N steps as well as after each epoch; 0: each epoch only."""
     init: str | None = None
-    """Start from the weights of a saved model folder where names and shapes agree; provenance, not architecture."""
+    """Start from a model folder's weights where names and shapes agree; provenance, not architecture."""
 
 
 class Recipe(Table):
@@ -256,14 +259,17 @@ class Recipe(Table):
     @model_validator(mode="after")
     def _heads_exist(self) -> Recipe:
         heads = self.model.heads
-        for name in self.train.losses:
-            if name not in heads:
-                raise ValueError(f"train.losses.{name}: the model has no head {name!r}.{suggest(name, heads)}")
+        named = [(f"train.losses.{name}", name) for name in self.train.losses]
         for index, term in enumerate(self.train.consistency):
-            for role in ("classification", "vad"):
-                name = getattr(term, role)
-                if name is not None and name not in heads:
-                    raise ValueError(f"train.consistency.{index}.{role}: the model has no head {name!r}")
+            roles = {"classification": term.classification, "vad": term.vad}
+            named += [(f"train.consistency.{index}.{role}", name) for role, name in roles.items() if name]
+        problems = [
+            f"{path}: the model has no head {name!r}.{suggest(name, heads)} Allowed: {', '.join(heads)}."
+            for path, name in named
+            if name not in heads
+        ]
+        if problems:
+            raise ValueError("\n  ".join(problems))
         return self
 
     def resolved(self) -> dict[str, Any]:
@@ -284,108 +290,40 @@ def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     path = recipe_path(source)
     try:
         tree = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise RecipeError(f"{path} cannot be read: {error.strerror or error}") from None
+    except (ValueError, RecursionError) as error:
         raise RecipeError(f"{path} is not valid TOML: {error}") from None
-    return parse_recipe(override(tree, overrides), where=str(path))
+    return parse_recipe(override(tree, overrides) if overrides else tree, where=str(path))
 
 
 def recipe_path(source: str | Path) -> Path:
     """Return the file that a path or zoo name means."""
     text = str(source)
-    path = Path(source)
-    if isinstance(source, Path) or text.endswith(".toml") or "/" in text or text.startswith("."):
+    if isinstance(source, Path) or text.endswith(".toml") or "/" in text or text.startswith((".", "~")):
+        path = Path(source).expanduser()
         path = path / "recipe.toml" if path.is_dir() else path
         if not path.is_file():
-            raise RecipeError(f"there is no recipe file {path}")
+            raise RecipeError(f"there is no recipe file {path}; `emozoo list` names the recipes of the zoo")
         return path
     from emozoo.zoo import entry
 
-    return entry(text).recipe_file
+    return entry(text.removeprefix("zoo:")).recipe_file
 
 
 def parse_recipe(tree: Mapping[str, Any], where: str = "recipe") -> Recipe:
-    """Check a tree of plain values against the recipe's types, and return the recipe.
+    """Check a tree of plain values against the recipe's types, exactly as they are written: "3" is no number.
 
     Raises:
         RecipeError: every wrong key with its path, what was given, and what is allowed.
     """
     try:
-        return Recipe.model_validate(dict(tree))
+        values = plain(tree)
+        return Recipe.model_validate_json(json.dumps(values), strict=True)
+    except RecipeError as error:
+        raise RecipeError(f"{where}:\n  {error}") from None
     except ValidationError as error:
-        raise RecipeError(f"{where}:\n{explain(error, Recipe, '')}") from None
-
-
-def override(tree: Mapping[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
-    """Return a copy of a recipe's tree with assignments such as `train.epochs=3` made; values are TOML or text."""
-    result: dict[str, Any] = json.loads(json.dumps(tree))
-    for assignment in assignments:
-        path, equals, text = assignment.partition("=")
-        if not equals or not path.strip():
-            raise RecipeError(f"--set {assignment!r}: write KEY.PATH=VALUE, such as train.epochs=3")
-        try:
-            value = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
-            value = text
-        *parents, last = path.strip().split(".")
-        node: Any = result
-        for key in parents:
-            node = _child(node, key, assignment)
-        node[_key(node, last, assignment)] = value
-    return result
-
-
-def _child(node: Any, key: str, assignment: str) -> Any:
-    key = _key(node, key, assignment)
-    if isinstance(node, dict) and node.get(key) is None:
-        node[key] = {}
-    if not isinstance(node[key], dict | list):
-        raise RecipeError(f"--set {assignment!r}: {key!r} is a value, not a table")
-    return node[key]
-
-
-def _key(node: Any, key: str, assignment: str) -> Any:
-    if not isinstance(node, list):
-        return key
-    if not key.isdigit() or int(key) >= len(node):
-        raise RecipeError(f"--set {assignment!r}: {key!r} is not an index of a list of {len(node)}")
-    return int(key)
-
-
-def explain(error: ValidationError, model: type[BaseModel], prefix: str) -> str:
-    """Say each validation error in a line: the key's path, what was given, what is allowed, the nearest key."""
-    lines = []
-    for item in error.errors(include_url=False):
-        path = ".".join(str(step) for step in ([prefix] if prefix else []) + list(item["loc"])) or "recipe"
-        if item["type"] == "extra_forbidden":
-            known = _keys_at(model, item["loc"][:-1])
-            allowed = f" Allowed: {', '.join(known)}." if known else " It takes no options."
-            lines.append(f"  {path}: unknown key.{suggest(str(item['loc'][-1]), known)}{allowed}")
-        elif item["type"] == "missing":
-            lines.append(f"  {path}: missing; it is required")
-        else:
-            message = item["msg"].removeprefix("Value error, ")
-            given = "" if isinstance(item["input"], dict) else f" (given: {item['input']!r})"
-            lines.append(f"  {path}: {message}{given}{_nearest(item)}")
-    return "\n".join(lines)
-
-
-def _nearest(item: Any) -> str:
-    """Suggest the nearest allowed value of a Literal."""
-    if item["type"] != "literal_error" or not isinstance(item["input"], str):
-        return ""
-    return suggest(item["input"], item["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", "))
-
-
-def _keys_at(model: type[BaseModel], location: Sequence[int | str]) -> list[str]:
-    """Return the keys a recipe allows at a location."""
-    current: Any = model
-    for step in location:
-        field = getattr(current, "model_fields", {}).get(step)
-        if field is not None:
-            current = field.annotation
-        options = [a for a in (current, *get_args(current)) if isinstance(a, type) and issubclass(a, BaseModel)]
-        current = options[0] if options else current
-    return list(getattr(current, "model_fields", {}))
+        raise RecipeError(f"{where}:\n{explain(error, Recipe, '', values)}") from None
 
 
 def config_text(config: ModelConfig, requires: Mapping[str, str], version: str) -> str:

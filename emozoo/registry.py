@@ -1,32 +1,35 @@
 """Components by name: discovery from entry-point metadata, resolution, import on use.
 
-Listing and resolving read installed metadata only. A plugin's code runs when one of its components is built, and
+Listing and finding read installed metadata only. A plugin's code runs when one of its components is used, and
 what it raises then is reported as that plugin's failure and harms nothing else.
 """
 
 from __future__ import annotations
 
 import functools
-import inspect
 import os
+import re
+import warnings
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from types import SimpleNamespace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from emozoo.contracts import API_VERSION
 from emozoo.errors import (
     AmbiguousComponentError,
+    EmozooError,
+    EmozooWarning,
     PluginAPIError,
     PluginLoadError,
     RecipeError,
     UnknownComponentError,
     suggest,
 )
+from emozoo.options import check_options, option_names, plain_options
 
 if TYPE_CHECKING:
-    from importlib.metadata import EntryPoint
+    from importlib.metadata import Distribution, EntryPoint
 
 HOME = "emozoo"
 """The distribution whose components are never shadowed."""
@@ -41,6 +44,9 @@ GROUPS = {
 """Component kinds and their entry-point groups."""
 
 
+Status = Literal["ok", "shadowed", "ambiguous", "incompatible"]
+
+
 @dataclass(frozen=True, slots=True)
 class Component:
     """An entry point of a component kind, known from metadata; nothing of it has been imported."""
@@ -50,7 +56,7 @@ class Component:
     distribution: str
     version: str
     target: str
-    status: Literal["ok", "shadowed", "ambiguous", "incompatible"]
+    status: Status
     requires: str
     """The range of emozoo versions that the distribution declares ("" when it declares none)."""
     entry_point: EntryPoint
@@ -60,52 +66,65 @@ class Component:
         """The name that stays unique: "distribution:name"."""
         return f"{self.distribution}:{self.name}"
 
+    @property
+    def origin(self) -> str:
+        """What and whose it is, for error messages."""
+        return f"{self.kind} {self.name!r} of {self.distribution} {self.version} (entry point {self.target})"
+
 
 @functools.cache
 def discover() -> tuple[Component, ...]:
     """Return every component of the allowed distributions, sorted by kind and name, from metadata alone.
 
     `EMOZOO_PLUGINS` limits third-party distributions: "none", or a comma-separated list of names. The filter
-    applies before anything is imported.
+    applies before anything is imported. A distribution whose metadata is broken is left out with a warning.
     """
     from importlib.metadata import distributions
 
-    kinds = {group: kind for kind, group in GROUPS.items()}
-    found: dict[str, dict[tuple[str, str], EntryPoint]] = {}
+    found: dict[str, list[Component]] = {}
     for installed in distributions():
-        if "emozoo." not in (installed.read_text("entry_points.txt") or ""):
-            continue
-        distribution = _normalise(installed.name)
-        if distribution not in found and _allowed(distribution):  # the first on sys.path is the one that imports
-            points = [point for point in installed.entry_points if point.group in kinds]
-            found[distribution] = {(kinds[point.group], point.name): point for point in points}
-    providers: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for distribution, points in found.items():
-        for key in points:
-            providers[key].append(distribution)
-    components = [
-        _component(key[0], point, distribution, providers[key])
-        for distribution, points in found.items()
-        for key, point in points.items()
+        try:
+            if "emozoo." not in (installed.read_text("entry_points.txt") or ""):
+                continue
+            distribution = _normalise(installed.name)
+            if distribution not in found and _allowed(distribution):  # the first on sys.path is what imports
+                found[distribution] = _components(installed, distribution)
+        except Exception as error:  # whatever the metadata of others may hold
+            warnings.warn(
+                f"a distribution in {installed.locate_file('')} is left out: broken metadata ({error!r})",
+                EmozooWarning,
+                stacklevel=2,
+            )
+    providers: dict[tuple[str, str], set[str]] = defaultdict(set)
+    components = [component for provided in found.values() for component in provided]
+    for component in components:
+        providers[component.kind, component.name].add(component.distribution)
+    judged = [replace(c, status=_status(c, providers[c.kind, c.name])) for c in components]
+    return tuple(sorted(judged, key=lambda c: (list(GROUPS).index(c.kind), c.name, c.distribution)))
+
+
+def _components(installed: Distribution, distribution: str) -> list[Component]:
+    kinds = {group: kind for kind, group in GROUPS.items()}
+    requires = "" if distribution == HOME else _required_emozoo(installed.requires or [])
+    points = {
+        (kinds[point.group], point.name): point for point in installed.entry_points if point.group in kinds
+    }
+    return [
+        Component(kind, name, distribution, installed.version, point.value, "ok", requires, point)
+        for (kind, name), point in points.items()
     ]
-    return tuple(sorted(components, key=lambda c: (list(GROUPS).index(c.kind), c.name, c.distribution)))
 
 
-def _component(kind: str, point: EntryPoint, distribution: str, providers: list[str]) -> Component:
-    assert point.dist is not None
-    requires = _required_emozoo(point.dist.requires or []) if distribution != HOME else ""
-    status: Literal["ok", "shadowed", "ambiguous", "incompatible"] = "ok"
-    if not _compatible(requires):
-        status = "incompatible"
-    elif len(providers) > 1 and distribution != HOME:
-        status = "shadowed" if HOME in providers else "ambiguous"
-    return Component(
-        kind, point.name, distribution, point.dist.version, point.value, status, requires, point
-    )
+def _status(component: Component, providers: set[str]) -> Status:
+    if not _compatible(component.requires):
+        return "incompatible"
+    if len(providers) == 1 or component.distribution == HOME:
+        return "ok"
+    return "shadowed" if HOME in providers else "ambiguous"
 
 
 def _normalise(distribution: str) -> str:
-    return distribution.lower().replace("_", "-").replace(".", "-")
+    return re.sub(r"[-_.]+", "-", distribution).lower()
 
 
 def _allowed(distribution: str) -> bool:
@@ -116,15 +135,18 @@ def _allowed(distribution: str) -> bool:
 
 
 def _required_emozoo(requirements: list[str]) -> str:
+    """Return the version range of emozoo that a distribution's requirements add up to."""
+    ranges = []
     for text in requirements:
         if not text.lower().startswith(HOME):
             continue
         from packaging.requirements import Requirement
 
         requirement = Requirement(text)
-        if requirement.name == HOME and requirement.marker is None:
-            return str(requirement.specifier)
-    return ""
+        applies = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+        if _normalise(requirement.name) == HOME and applies:
+            ranges.append(str(requirement.specifier))
+    return ",".join(filter(None, ranges))
 
 
 def _compatible(requires: str) -> bool:
@@ -137,6 +159,13 @@ def _compatible(requires: str) -> bool:
     return SpecifierSet(requires).contains(__version__, prereleases=True)
 
 
+def _split(name: str) -> tuple[str, str, str]:
+    """Split "distribution:family/member"; the distribution and the member may be empty."""
+    family, _, member = name.partition("/")
+    distribution, _, short = family.rpartition(":")
+    return _normalise(distribution), short, member
+
+
 def find(kind: str, name: str) -> Component:
     """Return the component that a short ("resnet18") or qualified ("emozoo:resnet18") name means.
 
@@ -147,11 +176,10 @@ def find(kind: str, name: str) -> Component:
         AmbiguousComponentError: several distributions provide the short name.
         PluginAPIError: the provider needs another version of emozoo.
     """
-    distribution, _, short = name.rpartition(":")
-    short = short.partition("/")[0]
+    distribution, short, _ = _split(name)
     candidates = [c for c in discover() if c.kind == kind and c.name == short]
     if distribution:
-        candidates = [c for c in candidates if c.distribution == _normalise(distribution)]
+        candidates = [c for c in candidates if c.distribution == distribution]
     elif len(candidates) > 1:
         candidates = [c for c in candidates if c.distribution == HOME] or candidates
     if not candidates:
@@ -168,10 +196,16 @@ def find(kind: str, name: str) -> Component:
 def _unknown(kind: str, name: str) -> str:
     known = [c for c in discover() if c.kind == kind]
     names = sorted({c.name for c in known} | {c.qualified for c in known if c.distribution != HOME})
-    provider = f" No installed distribution {name.partition(':')[0]!r} provides it." if ":" in name else ""
+    distribution, short, _ = _split(name)
+    if distribution and distribution not in {c.distribution for c in discover()}:
+        provider = f" No component of a distribution {distribution!r} is installed."
+    else:
+        provider = ""
+    limit = os.environ.get("EMOZOO_PLUGINS")
+    limited = f" EMOZOO_PLUGINS={limit} hides all other plugins." if limit is not None else ""
     return (
-        f"no {kind} is called {name!r}.{suggest(name, names)}{provider} "
-        f"Installed: {', '.join(names) or 'none'}. `emozoo plugins list` shows where each comes from."
+        f"no {kind} is called {name!r}.{suggest(short, names)}{provider} "
+        f"Installed: {', '.join(names) or 'none'}.{limited} `emozoo plugins list` shows their origins."
     )
 
 
@@ -179,8 +213,8 @@ def _incompatible(component: Component) -> str:
     from emozoo import __version__
 
     return (
-        f"{component.kind} {component.qualified!r} needs emozoo{component.requires}, this is emozoo {__version__}: "
-        f"pip install -U {component.distribution} emozoo"
+        f"{component.kind} {component.qualified!r} needs emozoo{component.requires}, "
+        f"this is emozoo {__version__}: pip install -U {component.distribution} emozoo"
     )
 
 
@@ -189,25 +223,22 @@ def load(component: Component) -> Callable[..., Any]:
 
     Raises:
         PluginLoadError: the import failed, or what it names cannot be called.
-        PluginAPIError: the plugin was written for another version of the contracts.
+        PluginAPIError: the plugin was written for another version of the contracts; the attribute
+            `__emozoo_api__` of the class or function says which.
     """
-    origin = (
-        f"{component.kind} {component.name!r} of {component.distribution} {component.version} "
-        f"(entry point {component.target})"
-    )
     try:
         factory = component.entry_point.load()
     except (Exception, SystemExit) as error:
         raise PluginLoadError(
-            f"{origin} cannot be imported: {type(error).__name__}: {error}. Everything else still works; "
-            f"reinstall it, or leave it out with EMOZOO_PLUGINS."
+            f"{component.origin} cannot be imported: {type(error).__name__}: {error}. "
+            "Everything else still works; reinstall it, or leave it out with EMOZOO_PLUGINS."
         ) from error
     if not callable(factory):
-        raise PluginLoadError(f"{origin} names a {type(factory).__name__}, which cannot be called")
+        raise PluginLoadError(f"{component.origin} names a {type(factory).__name__}, which cannot be called")
     version = getattr(factory, "__emozoo_api__", API_VERSION)
     if version != API_VERSION:
         raise PluginAPIError(
-            f"{origin} was written for plugin API {version}, this emozoo has {API_VERSION}: "
+            f"{component.origin} was written for plugin API {version}, this emozoo has {API_VERSION}: "
             f"pip install -U {component.distribution} emozoo"
         )
     return factory
@@ -227,17 +258,26 @@ class Resolved:
     @property
     def plain(self) -> dict[str, Any]:
         """The name and every option as JSON values, as config.json keeps them."""
-        from pydantic import TypeAdapter
-
-        values = TypeAdapter(dict[str, Any]).dump_python(self.options, mode="json")
+        values = plain_options(self.options, self.where)
         return {"name": self.name, **{key: value for key, value in values.items() if key != "member"}}
 
     def build(self, *context: Any) -> Any:
-        """Build the component from what its kind is built from (`in_channels`; `in_features` and `labels`; ...)."""
+        """Build the component from its kind's context (`in_channels`; `in_features` and `labels`; ...).
+
+        Raises:
+            RecipeError: the component refuses its options, with a ValueError that is chained.
+            PluginLoadError: it fails in any other way that is not one of emozoo's own errors.
+        """
         try:
             return self.factory(*context, **self.options)
+        except EmozooError:
+            raise
         except ValueError as error:
             raise RecipeError(f"{self.where}: {self.name}: {error}") from error
+        except (Exception, SystemExit) as error:
+            raise PluginLoadError(
+                f"{self.where}: {self.component.origin} cannot be built: {type(error).__name__}: {error}"
+            ) from error
 
 
 def resolve(kind: str, name: str, options: Mapping[str, Any], where: str) -> Resolved:
@@ -255,10 +295,15 @@ def resolve(kind: str, name: str, options: Mapping[str, Any], where: str) -> Res
     """
     component = find(kind, name)
     factory = load(component)
-    member = name.rpartition(":")[2].partition("/")[2] or options.get("member")
-    given = {**options, "member": member} if member else dict(options)
-    qualified = component.qualified + (f"/{member}" if member else "")
-    return Resolved(component, factory, qualified, check_options(factory, given, where), where)
+    _, _, member = _split(name)
+    given = {"member": member, **options} if member else dict(options)
+    if member and given["member"] != member:
+        raise RecipeError(f"{where}: the name {name!r} and the option member = {given['member']!r} disagree")
+    if member and "member" not in option_names(factory):
+        raise RecipeError(f"{where}.name: {component.qualified!r} has no members; leave out {'/' + member!r}")
+    checked = check_options(factory, given, where)
+    qualified = component.qualified + (f"/{checked['member']}" if checked.get("member") else "")
+    return Resolved(component, factory, qualified, checked, where)
 
 
 def build(kind: str, name: str, options: Mapping[str, Any], *context: Any, where: str) -> Any:
@@ -266,47 +311,11 @@ def build(kind: str, name: str, options: Mapping[str, Any], *context: Any, where
     return resolve(kind, name, options, where).build(*context)
 
 
-def check_options(function: Callable[..., Any], options: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Check options against the annotated keyword-only parameters of a constructor or function.
-
-    Raises:
-        RecipeError: lists every option that is unknown, missing or of the wrong type, with its path.
-    """
-    from pydantic import ValidationError
-
-    try:
-        checked = options_schema(function)(**options)
-    except ValidationError as error:
-        from emozoo.recipe import explain
-
-        raise RecipeError(explain(error, options_schema(function), where)) from None
-    return {name: getattr(checked, name) for name in type(checked).model_fields}
-
-
-@functools.cache
-def options_schema(function: Callable[..., Any]) -> Any:
-    """Return a pydantic model of a callable's keyword-only parameters, its defaults and types."""
-    from typing import get_type_hints
-
-    from pydantic import ConfigDict, create_model
-
-    target: Any = function.__init__ if inspect.isclass(function) else function
-    options = {
-        name: parameter
-        for name, parameter in inspect.signature(target).parameters.items()
-        if parameter.kind is parameter.KEYWORD_ONLY
-    }
-    annotations = {name: parameter.annotation for name, parameter in options.items()}
-    hints = get_type_hints(SimpleNamespace(__annotations__=annotations), target.__globals__, include_extras=True)
-    fields: dict[str, Any] = {
-        name: (hints[name], ... if parameter.default is parameter.empty else parameter.default)
-        for name, parameter in options.items()
-    }
-    return create_model("Options", __config__=ConfigDict(extra="forbid", protected_namespaces=()), **fields)
-
-
 def requirement_of(component: Component) -> dict[str, str]:
     """Return the distribution and version range that a saved model needs for a component."""
-    major, minor = (component.version.split(".") + ["0"])[:2]
-    upper = f"0.{int(minor) + 1}" if major == "0" else str(int(major) + 1)
-    return {component.distribution: f">={component.version},<{upper}"}
+    from packaging.version import Version
+
+    version = Version(component.version)
+    upper = f"0.{version.minor + 1}" if version.major == 0 else f"{version.major + 1}"
+    epoch = f"{version.epoch}!" if version.epoch else ""
+    return {component.distribution: f">={version.public},<{epoch}{upper}"}

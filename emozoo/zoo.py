@@ -1,7 +1,7 @@
 """The zoo: which models there are, and how a name becomes a model.
 
-An entry is a folder of `cards/` with recipe.toml, and, once it has been trained, the record of the run. Listing
-reads TOML and JSON only; nothing is imported.
+An entry is a folder of `cards/` with recipe.toml and, once it has been trained, the record of the run.
+Listing reads TOML and JSON only; no plugin is imported.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from emozoo.errors import UnknownModelError, WeightsUnavailableError, suggest
+from emozoo.errors import RecipeError, UnknownModelError, WeightsUnavailableError, suggest
 
 if TYPE_CHECKING:
     from emozoo.model import EmotionModel
@@ -36,7 +36,10 @@ class Entry:
     @cached_property
     def recipe(self) -> dict[str, Any]:
         """The recipe as written, unchecked."""
-        return tomllib.loads(self.recipe_file.read_text(encoding="utf-8"))
+        try:
+            return tomllib.loads(self.recipe_file.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise RecipeError(f"{self.recipe_file} is not valid TOML: {error}") from None
 
     @cached_property
     def record(self) -> dict[str, Any] | None:
@@ -52,14 +55,21 @@ class Entry:
     def summary(self) -> dict[str, Any]:
         """Return what `emozoo list` shows, as JSON values."""
         card = self.recipe.get("card", {})
-        heads = self.recipe["model"]["heads"]
+        try:
+            model, data = self.recipe["model"], self.recipe["data"]
+            backbone, heads = model["backbone"]["name"], [part["name"] for part in model["heads"].values()]
+            dataset = card.get("dataset") or data["name"]
+        except KeyError as error:
+            raise RecipeError(
+                f"{self.recipe_file} lacks {error}; emozoo recipe show says what is missing"
+            ) from None
         return {
             "name": self.name,
             "title": card.get("title", ""),
             "task": card.get("task", "image"),
-            "dataset": card.get("dataset") or self.recipe["data"]["name"],
-            "backbone": self.recipe["model"]["backbone"]["name"],
-            "heads": [part["name"] for part in heads.values()],
+            "dataset": dataset,
+            "backbone": backbone,
+            "heads": heads,
             "licence": card.get("licence", ""),
             "provider": self.provider,
             "weights": "bundled" if self.weights else "not published",
@@ -103,7 +113,7 @@ def entry(name: str) -> Entry:
     known = {item.name: item for item in entries()}
     if name not in known:
         raise UnknownModelError(
-            f"the zoo has no model {name!r}.{suggest(name, known)} It has: {', '.join(known)}. "
+            f"the zoo has no model {name!r}.{suggest(name, known)} It has: {', '.join(known) or 'none'}. "
             "A folder is dir:PATH; `emozoo list` shows all."
         )
     return known[name]
@@ -121,18 +131,17 @@ def list_models(
         head: a head's registry name that a model must have.
     """
     wanted = {"task": task, "dataset": dataset, "backbone": backbone}
-    return [
-        row
-        for row in (item.summary() for item in entries())
-        if all(value in (None, row[key]) for key, value in wanted.items()) and (head is None or head in row["heads"])
-    ]
+    rows = [item.summary() for item in entries()]
+    rows = [row for row in rows if all(value in (None, row[key]) for key, value in wanted.items())]
+    return [row for row in rows if head is None or head in row["heads"]]
 
 
 def load(source: str | Path, device: str = "auto") -> EmotionModel:
     """Load a model.
 
     Args:
-        source: a zoo name ("mini-fer2013", or "zoo:mini-fer2013"), or a model folder ("dir:PATH" or a `Path`).
+        source: a zoo name ("mini-fer2013", or "zoo:mini-fer2013"), or a model folder: "dir:PATH", a path that
+            starts with ".", "/" or "~", or a `Path`. Other text is never taken for a folder.
         device: "auto" (a GPU where there is one), "cpu", "cuda:0", ...
 
     Raises:
@@ -147,31 +156,46 @@ def load(source: str | Path, device: str = "auto") -> EmotionModel:
 
 
 def model_folder(source: str | Path) -> Path:
-    """Return the model folder that a name or path means."""
-    scheme, _, rest = ("dir", "", str(source)) if isinstance(source, Path) else str(source).partition(":")
+    """Return the model folder that a name or path means; see `load` for what is raised."""
+    found = locate(source)
+    if isinstance(found, Path):
+        return found
+    if found.weights is None:
+        raise WeightsUnavailableError(_no_weights(found))
+    return found.weights
+
+
+def locate(source: str | Path) -> Entry | Path:
+    """Return what a name means, a zoo entry or a folder, without looking whether the folder exists.
+
+    Raises:
+        UnknownModelError: it means neither.
+    """
+    name = str(source)
+    scheme, colon, rest = name.partition(":")
+    if isinstance(source, Path) or name.startswith((".", "/", "~")) or (colon and len(scheme) == 1):
+        return Path(name).expanduser()
+    if not colon and "/" not in name:
+        return entry(name)
+    if scheme == "zoo" and rest:
+        return entry(rest)
     if scheme == "dir" and rest:
         return Path(rest).expanduser()
     if scheme == "hub" and rest:
         raise UnknownModelError(
             f"{source}: this version does not load from the Hub yet; download the folder and load dir:PATH"
         )
-    name = rest if scheme == "zoo" and rest else str(source)
-    if name.startswith((".", "/", "~")) or (len(scheme) == 1 and rest):
-        return Path(name).expanduser()
-    if "/" in name:
-        raise UnknownModelError(f"{name!r} is neither a zoo name nor a path; write dir:{name} for a folder")
-    found = entry(name)
-    if found.weights is None:
-        raise WeightsUnavailableError(_no_weights(found))
-    return found.weights
+    raise UnknownModelError(
+        f"{name!r} is neither a zoo name nor a path: `emozoo list` shows the names; a folder is dir:PATH"
+    )
 
 
 def _no_weights(found: Entry) -> str:
-    recipe = found.recipe
-    terms = recipe.get("card", {}).get("data_licence", "")
+    terms = found.recipe.get("card", {}).get("data_licence", "")
+    data = found.recipe["data"]["name"] + (f": {terms}" if terms else "")
     return (
         f"{found.name} is in the zoo, but its weights are not published. Ways on:\n"
-        f"  train it: emozoo train {found.name} --data FOLDER   ({recipe['data']['name']}{': ' + terms if terms else ''})\n"
+        f"  train it: emozoo train {found.name} --data FOLDER   ({data})\n"
         f"  load a folder that someone trained: emozoo.load('dir:PATH')\n"
         f"  or build it untrained: emozoo.create({found.name!r})"
     )

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import typer
+
+from emozoo.cli.output import table
 
 
 def list_models(
@@ -23,11 +26,20 @@ def list_models(
         return
     if not rows:
         typer.echo("no model of the zoo fits")
-    for row in rows:
-        result = row["result"]
-        figure = f"{result['metric']} {result['value']:.4f} on {result['split']}" if result else "not trained yet"
-        heads = "+".join(row["heads"])
-        typer.echo(f"{row['name']:<20} {row['task']:<6} {row['dataset']:<10} {row['backbone']:<10} {heads:<20} {figure}")
+    else:
+        columns = ("name", "task", "dataset", "backbone", "heads", "weights", "result")
+        for line in table(
+            columns, [{**row, "heads": "+".join(row["heads"]), "result": _figure(row)} for row in rows]
+        ):
+            typer.echo(line)
+
+
+def _figure(row: dict[str, Any]) -> str:
+    result = row["result"]
+    if result is None:
+        return "not trained yet"
+    value = "undefined" if result["value"] is None else f"{result['value']:.4f}"
+    return f"{result['metric']} {value} on {result['split']}"
 
 
 def info(

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+
+def table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return rows as lines of aligned columns, under a line of the columns' names."""
+    lines = [{column: column for column in columns}, *rows]
+    widths = {column: max(len(str(line[column])) for line in lines) for column in columns}
+    return ["  ".join(f"{line[column]!s:<{widths[column]}}" for column in columns).rstrip() for line in lines]
 
 
 def result_lines(result: Mapping[str, Any]) -> list[str]:
@@ -23,7 +30,9 @@ def result_lines(result: Mapping[str, Any]) -> list[str]:
         else:
             lines.append(_line(name, head["primary"], head))
     if result.get("consistency"):
-        lines.append(f"  category and VAD contradict each other: {result['consistency']['violation_rate']:.1%}")
+        lines.append(
+            f"  category and VAD contradict each other: {result['consistency']['violation_rate']:.1%}"
+        )
     return lines
 
 

@@ -6,7 +6,11 @@ import json
 
 import typer
 
-app = typer.Typer(help="Installed components and where they come from.", no_args_is_help=True, rich_markup_mode=None)
+from emozoo.cli.output import table
+
+app = typer.Typer(
+    help="Installed components and where they come from.", no_args_is_help=True, rich_markup_mode=None
+)
 
 
 @app.callback()
@@ -24,6 +28,5 @@ def list_plugins(as_json: bool = typer.Option(False, "--json", help="Print JSON.
     if as_json:
         typer.echo(json.dumps(rows, indent=2))
         return
-    widths = {field: max(len(field), *(len(row[field]) for row in rows)) for field in fields}
-    for row in [dict(zip(fields, fields, strict=True)), *rows]:
-        typer.echo("  ".join(f"{row[field]:<{widths[field]}}" for field in fields).rstrip())
+    for line in table(fields, rows):
+        typer.echo(line)

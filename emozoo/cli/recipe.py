@@ -8,7 +8,11 @@ import typer
 
 from emozoo.cli.train import ASSIGNMENTS
 
-app = typer.Typer(help="Recipes: what a model is made of and how it is trained.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="Recipes: what a model is made of and how it is trained.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
 
 
 @app.callback()
@@ -25,4 +29,6 @@ def show(
     from emozoo.recipe import load_recipe
     from emozoo.resolve import resolve_recipe
 
-    typer.echo(json.dumps(resolve_recipe(load_recipe(source, assignments or ())), indent=2, ensure_ascii=False))
+    typer.echo(
+        json.dumps(resolve_recipe(load_recipe(source, assignments or ())), indent=2, ensure_ascii=False)
+    )
