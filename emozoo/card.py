@@ -41,9 +41,11 @@ def render_card(record: Mapping[str, Any], written: str = "", pictures: tuple[st
 def _template() -> Template:
     from jinja2 import Environment, StrictUndefined
 
-    environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
-    environment.filters["share"] = lambda value: "–" if value is None else f"{value:.2%}"
-    environment.filters["number"] = lambda value: "–" if value is None else f"{value:.3f}"
+    environment = Environment(
+        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+    )
+    environment.filters["share"] = lambda value: "-" if value is None else f"{value:.2%}"
+    environment.filters["number"] = lambda value: "-" if value is None else f"{value:.3f}"
     environment.filters["interval"] = _interval
     environment.filters["duration"] = _duration
     return environment.from_string((Path(__file__).parent / "card.md.jinja").read_text(encoding="utf-8"))
@@ -54,7 +56,11 @@ def _interval(entry: Mapping[str, Any], share: bool = False) -> str:
         return "undefined"
     form = "{:.2%}" if share else "{:.3f}"
     text = form.format(entry["value"])
-    return text if not entry["interval"] else f"{text} [{', '.join(form.format(end) for end in entry['interval'])}]"
+    return (
+        text
+        if not entry["interval"]
+        else f"{text} [{', '.join(form.format(end) for end in entry['interval'])}]"
+    )
 
 
 def _duration(seconds: float) -> str:
@@ -73,11 +79,15 @@ def write_card(folder: Path, run: Path) -> Path:
     record = read_record(run)
     written = folder / "card.md"
     (folder / PICTURES).mkdir(parents=True, exist_ok=True)
-    pictures = [shutil.copy2(path, folder / PICTURES / path.name) for path in sorted(run.glob("*.png"))]
+    pictures = sorted(run.glob("*.png"))
+    for path in pictures:
+        shutil.copy2(path, folder / PICTURES / path.name)
     shutil.copy2(run / RUN, folder / RUN)
     text = written.read_text(encoding="utf-8") if written.is_file() else ""
     card = folder / CARD
-    card.write_text(render_card(record, text, tuple(f"{PICTURES}/{path.name}" for path in pictures)), encoding="utf-8")
+    card.write_text(
+        render_card(record, text, tuple(f"{PICTURES}/{path.name}" for path in pictures)), encoding="utf-8"
+    )
     return card
 
 
@@ -88,14 +98,24 @@ def metadata(record: Mapping[str, Any]) -> dict[str, Any]:
     measured = [
         {"type": kind, "name": f"{head} {name}", "value": entry["value"]}
         for head, part in result["heads"].items()
-        for name, kind in (("accuracy", "accuracy"), ("uar", "recall"), ("f1", "f1"), ("ccc", "ccc"), ("rmse", "rmse"))
+        for name, kind in (
+            ("accuracy", "accuracy"),
+            ("uar", "recall"),
+            ("f1", "f1"),
+            ("ccc", "ccc"),
+            ("rmse", "rmse"),
+        )
         if (entry := part["metrics"].get(name)) and entry["value"] is not None
     ]
     return {
         "library_name": "emozoo",
         "pipeline_tag": "video-classification" if card["task"] == "video" else "image-classification",
         **({"license": card["licence"].lower()} if card["licence"] else {}),
-        "tags": ["emozoo", "facial-expression-recognition", *sorted({p["task"] for p in result["heads"].values()})],
+        "tags": [
+            "emozoo",
+            "facial-expression-recognition",
+            *sorted({p["task"] for p in result["heads"].values()}),
+        ],
         "datasets": [dataset],
         "model-index": [
             {
@@ -103,7 +123,11 @@ def metadata(record: Mapping[str, Any]) -> dict[str, Any]:
                 "results": [
                     {
                         "task": {"type": "image-classification", "name": "facial expression recognition"},
-                        "dataset": {"type": dataset, "name": record["data"]["title"], "split": result["split"]},
+                        "dataset": {
+                            "type": dataset,
+                            "name": record["data"]["title"],
+                            "split": result["split"],
+                        },
                         "metrics": measured,
                     }
                 ],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -55,19 +55,27 @@ def _predict(model: EmotionModel, recipe: Recipe, out: Path) -> None:
     from emozoo.evaluation.plots import face_grid
 
     rows = read(open_reader(recipe.data), recipe.data.name)
-    held_out = rows.filter(lambda split: split == recipe.data.report, input_columns="split").select(range(FACES))
+    held_out = rows.filter(lambda split: split == recipe.data.report, input_columns="split").select(
+        range(FACES)
+    )
     folder = out / "faces"
     folder.mkdir(exist_ok=True)
     for row in held_out:
         open_image(row["image"]["bytes"]).save(folder / f"{row['id']}.png")
-    found = model.predict(folder)
+    found: Any = model.predict(folder)
     truth = {str(folder / f"{row['id']}.png"): row for row in held_out}
     names = rows.features["label"].names
     right = [item.label == names[truth[item.source]["label"]] for item in found]
-    captions = [f"{item.label} {item.probabilities[item.label]:.0%}\nV {item.vad['valence']:+.2f}" for item in found]
+    captions = [
+        f"{item.label} {item.probabilities[item.label]:.0%}\nV {item.vad['valence']:+.2f}" for item in found
+    ]
     pixels = [model.preprocessor.decode(item.source).numpy() for item in found]
-    face_grid(out / "faces.png", pixels, captions, correct=right, title="held-out faces and what the model says")
-    typer.echo(f"\n4. Use it: model.predict('{folder}') names {sum(right)} of {len(right)} held-out faces right, such as")
+    face_grid(
+        out / "faces.png", pixels, captions, correct=right, title="held-out faces and what the model says"
+    )
+    typer.echo(
+        f"\n4. Use it: model.predict('{folder}') names {sum(right)} of {len(right)} held-out faces right, such as"
+    )
     typer.echo(f"   {found[0].to_dict()}")
 
 

@@ -20,7 +20,9 @@ from emozoo.errors import ResumeError
 STATE = "state.json"
 
 
-def write(folder: Path, kind: str, step: int, tensors: Mapping[str, Mapping[str, Tensor]], state: Any) -> Path:
+def write(
+    folder: Path, kind: str, step: int, tensors: Mapping[str, Mapping[str, Tensor]], state: Any
+) -> Path:
     """Write checkpoint `kind-step` and then remove older ones of its kind.
 
     Args:
@@ -33,7 +35,10 @@ def write(folder: Path, kind: str, step: int, tensors: Mapping[str, Mapping[str,
     folder.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=".writing-", dir=folder))
     for stem, values in tensors.items():
-        save_file({name: value.detach().cpu().contiguous() for name, value in values.items()}, staging / f"{stem}.safetensors")
+        save_file(
+            {name: value.detach().cpu().contiguous() for name, value in values.items()},
+            staging / f"{stem}.safetensors",
+        )
     (staging / STATE).write_text(json.dumps(state), encoding="utf-8")
     target = folder / f"{kind}-{step:08d}"
     shutil.rmtree(target, ignore_errors=True)
@@ -57,7 +62,9 @@ def read_state(checkpoint: Path) -> dict[str, Any]:
     try:
         return json.loads((checkpoint / STATE).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ResumeError(f"{checkpoint / STATE} cannot be read ({error}); remove {checkpoint} to start anew") from None
+        raise ResumeError(
+            f"{checkpoint / STATE} cannot be read ({error}); remove {checkpoint} to start anew"
+        ) from None
 
 
 def read_tensors(checkpoint: Path, stem: str) -> dict[str, Tensor]:
@@ -65,7 +72,9 @@ def read_tensors(checkpoint: Path, stem: str) -> dict[str, Tensor]:
     try:
         return load_file(checkpoint / f"{stem}.safetensors")
     except (OSError, SafetensorError) as error:
-        raise ResumeError(f"{checkpoint / stem}.safetensors cannot be read ({error}); remove {checkpoint}") from None
+        raise ResumeError(
+            f"{checkpoint / stem}.safetensors cannot be read ({error}); remove {checkpoint}"
+        ) from None
 
 
 def flatten_optimizer(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -79,7 +88,9 @@ def flatten_optimizer(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tenso
     return tensors, plain
 
 
-def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], plain: Mapping[str, Any]) -> None:
+def restore_optimizer(
+    optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], plain: Mapping[str, Any]
+) -> None:
     """Give an optimiser the state that `flatten_optimizer` returned; its parameter groups stay as built."""
     state: dict[int, dict[str, Any]] = {}
     for name, value in {**plain, **tensors}.items():

@@ -35,7 +35,9 @@ class TrainingData:
         """Return the samples that the final result is reported on."""
         if recipe.data.report is None:
             return self.select
-        return load_samples(self.rows.select(self.splits.report), recipe.model.labels, preprocessor, recipe.data.labels)
+        return load_samples(
+            self.rows.select(self.splits.report), recipe.model.labels, preprocessor, recipe.data.labels
+        )
 
 
 def load_training_data(recipe: Recipe, preprocessor: Preprocessor) -> TrainingData:

@@ -51,7 +51,9 @@ class Learner(nn.Module):
         for index, (cost, category, regressor, term) in enumerate(self.terms):
             value = cost(outputs[category], outputs[regressor])
             if tuple(value.shape) != (len(targets),):
-                raise ContractError(f"cost {term.name!r} returned {tuple(value.shape)}, not ({len(targets)},)")
+                raise ContractError(
+                    f"cost {term.name!r} returned {tuple(value.shape)}, not ({len(targets)},)"
+                )
             key = term.name if term.name not in parts else f"{term.name}.{index}"
             parts[key] = value.mean()
             total = total + term.weight * parts[key]
@@ -95,12 +97,13 @@ def _head_of(model: EmotionModel, task: str, named: str | None, where: str) -> s
     of_task = [name for name, head in model.heads.items() if head.task == task]
     if named is not None:
         if named not in of_task:
-            raise RecipeError(f"{where}.{task}: head {named!r} is no {task} head; there are: {', '.join(of_task) or 'none'}")
+            raise RecipeError(
+                f"{where}.{task}: head {named!r} is no {task} head; there are: {', '.join(of_task) or 'none'}"
+            )
         return named
     if len(of_task) != 1:
         raise RecipeError(
             f"{where}: the model has {len(of_task)} {task} heads ({', '.join(of_task) or 'none'}); "
-            f"a consistency cost needs one: name it with `{task} = \"...\"`"
+            f'a consistency cost needs one: name it with `{task} = "..."`'
         )
     return of_task[0]
-

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from copy import deepcopy
+from typing import Any
 
 import torch
 from torch import nn
@@ -12,7 +13,7 @@ from emozoo.errors import RecipeError
 from emozoo.model import EmotionModel
 from emozoo.recipe import Optimizer, Schedule
 
-BUILT_IN: dict[str, type[torch.optim.Optimizer]] = {
+BUILT_IN: dict[str, Any] = {
     "sgd": torch.optim.SGD,
     "adam": torch.optim.Adam,
     "adamw": torch.optim.AdamW,
@@ -27,7 +28,10 @@ def make_optimizer(config: Optimizer, module: nn.Module) -> torch.optim.Optimize
     """
     decayed = [p for p in module.parameters() if p.requires_grad and p.ndim > 1]
     others = [p for p in module.parameters() if p.requires_grad and p.ndim <= 1]
-    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    groups = [
+        {"params": decayed, "weight_decay": config.weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
     groups = [group for group in groups if group["params"]]
     options = dict(config.options)
     if config.name == "sgd":

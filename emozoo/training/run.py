@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
-from emozoo.errors import ResumeError, TrainingError
 from emozoo.card import render_card
+from emozoo.errors import ResumeError, TrainingError
 from emozoo.evaluation.evaluate import evaluate, write_predictions
 from emozoo.evaluation.pictures import draw_history, draw_result
 from emozoo.evaluation.report import write_report
@@ -90,7 +90,9 @@ def _check_folder(folder: Path, resume: bool) -> None:
     if resume:
         return
     if finished(folder) or (folder / "checkpoints").exists():
-        raise TrainingError(f"{folder} holds a run already; go on with --resume, or train into another folder (--out)")
+        raise TrainingError(
+            f"{folder} holds a run already; go on with --resume, or train into another folder (--out)"
+        )
 
 
 def _accelerator(config: Train, folder: Path, trackers: Sequence[str], cpu: bool) -> Accelerator:
@@ -127,12 +129,16 @@ def _initialise(model: EmotionModel, recipe: Recipe) -> dict[str, Any] | None:
 
     folder = model_folder(recipe.train.init)
     source, own = load_model(folder, "cpu").state_dict(), model.state_dict()
-    fitting = {name: value for name, value in source.items() if name in own and own[name].shape == value.shape}
+    fitting = {
+        name: value for name, value in source.items() if name in own and own[name].shape == value.shape
+    }
     if not fitting:
         raise TrainingError(f"train.init: no tensor of {folder} fits this model by name and shape")
     model.load_state_dict(fitting, strict=False)
     return {
-        "source": recipe.train.init if ":" not in recipe.train.init and "/" not in recipe.train.init else folder.name,
+        "source": recipe.train.init
+        if ":" not in recipe.train.init and "/" not in recipe.train.init
+        else folder.name,
         "sha256": sha256(folder / WEIGHTS),
         "tensors": len(fitting),
         "of": len(own),
@@ -161,12 +167,16 @@ def _finish(
         "session_seconds": round(seconds, 1),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    model = model.to("cpu", memory_format=torch.contiguous_format)  # as a model that is loaded again will be
+    model = model.cpu().to(memory_format=torch.contiguous_format)  # as a model that is loaded again will be
     write_predictions(folder, model, samples, outputs)
     save_model(model, folder / MODEL, run_record, render_card(run_record))
     pictures = draw_history(folder, run_record["history"], run_record["best"])
     pictures += draw_result(folder, model, samples, outputs, result)
-    write_report({"model": recipe.name, "dataset": data.reader.title, "versions": versions(), **result}, folder, pictures)
+    write_report(
+        {"model": recipe.name, "dataset": data.reader.title, "versions": versions(), **result},
+        folder,
+        pictures,
+    )
     temporary = folder / f".{RUN}"
     temporary.write_text(json.dumps(run_record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     os.replace(temporary, folder / RUN)
@@ -178,4 +188,3 @@ def read_record(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ResumeError(f"{folder} holds no {RUN}: the run has not finished; go on with --resume")
     return json.loads(path.read_text(encoding="utf-8"))
-

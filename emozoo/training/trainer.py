@@ -6,7 +6,7 @@ import json
 import math
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,6 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from emozoo.contracts import Targets
 from emozoo.data.augment import Augmenter, mix
 from emozoo.errors import RecipeError, ResumeError, TrainingError, suggest
 from emozoo.evaluation.evaluate import measure, run
@@ -53,7 +52,7 @@ class Trainer:
         train = recipe.train
         self.recipe, self.train, self.data, self.folder = recipe, train, data, folder
         self.accelerator, self.device = accelerator, accelerator.device
-        self.model = model.to(self.device, memory_format=torch.channels_last)
+        self.model = model.to(self.device).to(memory_format=torch.channels_last)
         self.learner = Learner(self.model, train, data.train.targets).to(self.device)
         self.optimizer = make_optimizer(train.optimizer, self.learner)
         self.average = MovingAverage(self.model, train.ema) if train.ema else None
@@ -82,29 +81,31 @@ class Trainer:
     def _epoch(self, bar: Any) -> None:
         epoch = self.progress.step // self.steps_per_epoch
         order = epoch_order(len(self.data.train), self.train.seed, epoch)
-        batches = order[: self.steps_per_epoch * self.batch].split(self.batch)[self.progress.step % self.steps_per_epoch :]
+        batches = order[: self.steps_per_epoch * self.batch].split(self.batch)[
+            self.progress.step % self.steps_per_epoch :
+        ]
         self.wrapped.train()
         started = time.monotonic()
         window: list[tuple[Tensor, dict[str, Tensor]]] = []
-        for batch, pieces in self._fetch(batches):
+        for pieces in self._fetch(batches):
             window.append(self._step(pieces))
             self.progress.step += 1
             bar.update()
-            if self._look(window, batch):
+            if self._look(window):
                 self.progress.seconds += time.monotonic() - started
                 started = time.monotonic()
                 self._pause(bar)
         self.progress.seconds += time.monotonic() - started
 
-    def _fetch(self, batches: tuple[Tensor, ...]) -> Iterator[tuple[Tensor, list[tuple[slice, Tensor, Tensor]]]]:
-        """Yield each batch's indices and this process's micro-batches of it: (slice of the batch, index, images)."""
+    def _fetch(self, batches: tuple[Tensor, ...]) -> Iterator[list[tuple[slice, Tensor, Tensor]]]:
+        """Yield this process's micro-batches of each batch: (slice of the batch, index, images)."""
         rank = self.accelerator.process_index
         per_process = len(batches[0]) // self.accelerator.num_processes
         starts = range(rank * per_process, (rank + 1) * per_process, self.micro)
-        slices = [slice(start, min(start + self.micro, (rank + 1) * per_process)) for start in starts]
+        slices = [slice(start, start + self.micro) for start in starts]
         fetched = self.data.train.batches(batch[part] for batch in batches for part in slices)
-        for batch in batches:
-            yield batch, [(part, *next(fetched)) for part in slices]
+        for _ in batches:
+            yield [(part, *next(fetched)) for part in slices]
 
     def _step(self, pieces: list[tuple[slice, Tensor, Tensor]]) -> tuple[Tensor, dict[str, Tensor]]:
         """Do one optimiser step; return the loss and its parts, on the device."""
@@ -132,9 +133,13 @@ class Trainer:
     def _rate(self, step: int) -> float:
         return learning_rate(self.train.schedule, step, self.steps_per_epoch, self.train.epochs)
 
-    def _forward(self, images: Tensor, index: Tensor, draws: Any, rng: np.random.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+    def _forward(
+        self, images: Tensor, index: Tensor, draws: Any, rng: np.random.Generator
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         augmented = self.augmenter(images.to(self.device, non_blocking=True), draws)
-        targets = self.data.train.targets.select(index.to(self.data.train.targets.label.device)).to(self.device)
+        targets = self.data.train.targets.select(index.to(self.data.train.targets.label.device)).to(
+            self.device
+        )
         augmented, targets = mix(augmented, targets, self.train.augment, rng)
         return self.wrapped(augmented.contiguous(memory_format=torch.channels_last), targets)
 
@@ -144,11 +149,16 @@ class Trainer:
         if self.train.clip_value:
             self.accelerator.clip_grad_value_(self.learner.parameters(), self.train.clip_value)
 
-    def _look(self, window: list[tuple[Tensor, dict[str, Tensor]]], batch: Tensor) -> bool:
+    def _look(self, window: list[tuple[Tensor, dict[str, Tensor]]]) -> bool:
         """Every few steps add the window's losses up and check them; say whether a pause is due."""
         step = self.progress.step
         at_checkpoint = bool(self.train.checkpoint_steps) and step % self.train.checkpoint_steps == 0
-        if not (at_checkpoint or step % WINDOW == 0 or step % self.steps_per_epoch == 0 or self._alone_and_stopped()):
+        if not (
+            at_checkpoint
+            or step % WINDOW == 0
+            or step % self.steps_per_epoch == 0
+            or self._alone_and_stopped()
+        ):
             return False
         names = ["loss", *window[0][1]]
         values = torch.stack([torch.stack([loss, *parts.values()]) for loss, parts in window])
@@ -205,7 +215,9 @@ class Trainer:
         head, metric = self.selector
         value = measured[head]["metrics"][metric]["value"]
         row = self.progress.close_epoch(self.steps_per_epoch)
-        row |= {f"select.{h}.{m}": v["value"] for h, part in measured.items() for m, v in part["metrics"].items()}
+        row |= {
+            f"select.{h}.{m}": v["value"] for h, part in measured.items() for m, v in part["metrics"].items()
+        }
         row |= {"select.loss": self._select_loss(outputs), "lr": self.optimizer.param_groups[0]["lr"]}
         self.progress.history.append(row)
         self.accelerator.log({key: v for key, v in row.items() if v is not None}, step=self.progress.step)
@@ -215,7 +227,9 @@ class Trainer:
         self.save()
         shown = "-" if value is None else f"{value:.4f}"
         best = self.progress.best["value"]
-        bar.set_postfix_str(f"loss {row['loss']:.3f}, {head}.{metric} {shown}, best {best if best is None else round(best, 4)}")
+        bar.set_postfix_str(
+            f"loss {row['loss']:.3f}, {head}.{metric} {shown}, best {best if best is None else round(best, 4)}"
+        )
 
     def _select_loss(self, outputs: dict[str, Tensor]) -> float | None:
         on_device = {name: value.to(self.device) for name, value in outputs.items()}
@@ -236,7 +250,12 @@ class Trainer:
             if self.average:
                 tensors["average"] = self.average.model.state_dict()
             scaler = self.accelerator.scaler.state_dict() if self.accelerator.scaler else None
-            state = {"progress": self.progress.state(), "optimizer": plain, "scaler": scaler, **self._identity()}
+            state = {
+                "progress": self.progress.state(),
+                "optimizer": plain,
+                "scaler": scaler,
+                **self._identity(),
+            }
             checkpoint.write(self.checkpoints, "last", self.progress.step, tensors, state)
         self.accelerator.wait_for_everyone()
 
@@ -264,7 +283,9 @@ class Trainer:
         if state["fingerprint"] != self._identity()["fingerprint"]:
             raise ResumeError(f"{self.folder} was started on other training data (their fingerprints differ)")
         self.learner.load_state_dict(checkpoint.read_tensors(found, "learner"))
-        checkpoint.restore_optimizer(self.optimizer, checkpoint.read_tensors(found, "optimizer"), state["optimizer"])
+        checkpoint.restore_optimizer(
+            self.optimizer, checkpoint.read_tensors(found, "optimizer"), state["optimizer"]
+        )
         if self.average:
             self.average.model.load_state_dict(checkpoint.read_tensors(found, "average"))
         if self.accelerator.scaler and state["scaler"]:
@@ -312,7 +333,12 @@ class Progress:
     def close_epoch(self, steps_per_epoch: int) -> dict[str, Any]:
         """Return the epoch's means and start the next."""
         means = {name: self.sums[name] / self.counts[name] for name in self.sums}
-        row = {"epoch": self.step // steps_per_epoch, "step": self.step, "seconds": round(self.seconds, 3), **means}
+        row = {
+            "epoch": self.step // steps_per_epoch,
+            "step": self.step,
+            "seconds": round(self.seconds, 3),
+            **means,
+        }
         self.sums, self.counts, self.seconds = {}, {}, 0.0
         return row
 
@@ -358,7 +384,9 @@ def _selector(recipe: Recipe, model: EmotionModel, data: TrainingData) -> tuple[
     select = data.select
     blank = {name: torch.zeros(len(select), int(head.out_features)) for name, head in model.heads.items()}  # ty: ignore
     measured = measure(model, blank, select.targets)
-    known = {f"{head}.{metric}": (head, metric) for head, part in measured.items() for metric in part["metrics"]}
+    known = {
+        f"{head}.{metric}": (head, metric) for head, part in measured.items() for metric in part["metrics"]
+    }
     first = next((f"{head}.{part['primary']}" for head, part in measured.items()), "any head")
     wanted = recipe.train.select_by or first
     if wanted not in known:
@@ -384,7 +412,7 @@ def _changes(before: Any, now: Any, path: str = "") -> list[str]:
 
 
 @contextmanager
-def _signals(trainer: Trainer) -> Iterator[None]:
+def _signals(trainer: Trainer) -> Generator[None]:
     """Have SIGINT and SIGTERM end the run after the step in hand."""
 
     def note(number: int, frame: Any) -> None:  # noqa: ARG001

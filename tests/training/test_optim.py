@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
@@ -26,7 +27,7 @@ def test_cosine_falls_from_one_towards_its_final_share() -> None:
 
 def test_warm_up_rises_linearly_and_meets_the_curve() -> None:
     curve = rates(Schedule(name="none", warmup_epochs=2))
-    rises = [later - earlier for earlier, later in zip(curve[:39], curve[1:40], strict=True)]
+    rises = [later - earlier for earlier, later in itertools.pairwise(curve[:40])]
     assert rises == pytest.approx([1 / 41] * 39)
     assert curve[0] > 0
     assert set(curve[40:]) == {1.0}
@@ -47,7 +48,9 @@ def test_biases_and_normalisation_are_not_decayed() -> None:
 
 def test_an_unknown_optimiser_or_option_is_a_recipe_error() -> None:
     module = nn.Linear(2, 2)
-    with pytest.raises(RecipeError, match=r"train.optimizer: 'sdg' cannot be built.*Built in: sgd, adam, adamw"):
+    with pytest.raises(
+        RecipeError, match=r"train.optimizer: 'sdg' cannot be built.*Built in: sgd, adam, adamw"
+    ):
         make_optimizer(Optimizer(name="sdg", lr=0.1), module)
     with pytest.raises(RecipeError, match="momentun"):
         make_optimizer(Optimizer.model_validate({"name": "sgd", "lr": 0.1, "momentun": 0.9}), module)
@@ -57,7 +60,9 @@ def test_the_moving_average_is_the_recursion_written_out(tiny_recipe) -> None:
     model = EmotionModel(tiny_recipe().model)
     average = MovingAverage(model, 0.9)
     name = "heads.emotion.layers.weight"
-    name = next(key for key in model.state_dict() if key.startswith("heads.emotion") and key.endswith("weight"))
+    name = next(
+        key for key in model.state_dict() if key.startswith("heads.emotion") and key.endswith("weight")
+    )
     expected = model.state_dict()[name].clone()
     for step in range(1, 6):
         with torch.no_grad():

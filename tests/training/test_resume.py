@@ -122,8 +122,8 @@ def test_a_signal_ends_a_run_with_a_checkpoint_and_says_how_to_go_on(
 def test_resuming_with_another_recipe_lists_the_keys_that_differ(tiny_recipe, tmp_path: Path) -> None:
     train(tiny_recipe("train.epochs=1"), tmp_path / "run", cpu=True)
     (tmp_path / "run" / "run.json").unlink()
+    changed = tiny_recipe("train.epochs=2", "train.optimizer.lr=0.5", "train.optimizer.eps=1e-6")
     with pytest.raises(ResumeError) as caught:
-        changed = tiny_recipe("train.epochs=2", "train.optimizer.lr=0.5", "train.optimizer.eps=1e-6")
         train(changed, tmp_path / "run", resume=True, cpu=True)
     assert "train.epochs: was 1, is 2" in str(caught.value)
     assert "train.optimizer.lr: was 0.01, is 0.5" in str(caught.value)
@@ -131,7 +131,9 @@ def test_resuming_with_another_recipe_lists_the_keys_that_differ(tiny_recipe, tm
     assert "batch_size" not in str(caught.value)
 
 
-def test_resuming_on_other_data_is_refused(tiny_recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resuming_on_other_data_is_refused(
+    tiny_recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     train(tiny_recipe("train.epochs=1"), tmp_path / "run", cpu=True)
     (tmp_path / "run" / "run.json").unlink()
     identity = Trainer._identity
@@ -166,9 +168,9 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
     written = checkpoint.write(tmp_path, "last", 7, {"learner": {"w": torch.ones(2)}}, {"step": 7})
     (written / "learner.safetensors").write_bytes(b"junk")
     (written / "state.json").write_text("{")
-    with pytest.raises(ResumeError, match="learner.safetensors cannot be read"):
+    with pytest.raises(ResumeError, match=r"learner.safetensors cannot be read"):
         checkpoint.read_tensors(written, "learner")
-    with pytest.raises(ResumeError, match="state.json cannot be read"):
+    with pytest.raises(ResumeError, match=r"state.json cannot be read"):
         checkpoint.read_state(written)
 
 

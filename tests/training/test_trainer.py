@@ -16,13 +16,25 @@ from emozoo.training.trainer import epoch_order
 
 
 def test_a_run_learns(tiny_recipe, tmp_path: Path) -> None:
-    folder = train(tiny_recipe("train.epochs=6", "data.samples=560", "model.backbone.width=8", "data.size=48", "model.preprocess={size=48, crop=44}"), tmp_path / "run", cpu=True)
+    folder = train(
+        tiny_recipe(
+            "train.epochs=6",
+            "data.samples=560",
+            "model.backbone.width=8",
+            "data.size=48",
+            "model.preprocess={size=48, crop=44}",
+        ),
+        tmp_path / "run",
+        cpu=True,
+    )
     history = read_record(folder)["history"]
     assert history[-1]["loss"] < 0.9 * history[0]["loss"]
     assert history[-1]["select.loss"] < history[0]["select.loss"]
 
 
-def test_a_finished_run_holds_model_record_report_predictions_and_pictures(tiny_recipe, tmp_path: Path) -> None:
+def test_a_finished_run_holds_model_record_report_predictions_and_pictures(
+    tiny_recipe, tmp_path: Path
+) -> None:
     folder = train(tiny_recipe("train.epochs=1"), tmp_path / "run", cpu=True)
     names = {path.name for path in folder.iterdir()}
     assert {"model", "run.json", "report.md", "report.html", "predictions.parquet", "metrics.jsonl"} <= names
@@ -46,7 +58,9 @@ def test_the_record_names_what_selected_and_what_reported(tiny_recipe, tmp_path:
 
 def test_without_a_selection_split_part_of_the_training_split_selects(tiny_recipe, tmp_path: Path) -> None:
     recipe = tiny_recipe("train.epochs=1", "data.select=''", "data.report=''")
-    recipe = recipe.model_copy(update={"data": recipe.data.model_copy(update={"select": None, "report": None})})
+    recipe = recipe.model_copy(
+        update={"data": recipe.data.model_copy(update={"select": None, "report": None})}
+    )
     record = read_record(train(recipe, tmp_path / "run", cpu=True))
     assert record["selected_on"] == record["reported_on"] == "train (held-out 10%)"
     roles = record["data"]["roles"]
@@ -96,7 +110,9 @@ def test_a_cost_without_a_gradient_warns(tiny_recipe, tmp_path: Path) -> None:
 
 
 def test_an_unknown_selection_metric_is_refused_before_training(tiny_recipe, tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match=r"cannot measure 'emotion.acuracy'. Did you mean 'emotion.accuracy'"):
+    with pytest.raises(
+        RecipeError, match=r"cannot measure 'emotion.acuracy'. Did you mean 'emotion.accuracy'"
+    ):
         train(tiny_recipe("train.select_by=emotion.acuracy"), tmp_path / "run", cpu=True)
 
 
@@ -106,7 +122,9 @@ def test_a_batch_that_does_not_divide_is_refused(tiny_recipe, tmp_path: Path) ->
 
 
 def test_orthogonal_regularisation_shows_in_the_history(tiny_recipe, tmp_path: Path) -> None:
-    record = read_record(train(tiny_recipe("train.epochs=1", "train.orthogonal=0.5"), tmp_path / "run", cpu=True))
+    record = read_record(
+        train(tiny_recipe("train.epochs=1", "train.orthogonal=0.5"), tmp_path / "run", cpu=True)
+    )
     assert record["history"][0]["orthogonal"] > 0
 
 
