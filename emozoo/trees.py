@@ -38,8 +38,8 @@ def plain(value: Any, path: str = "", depth: int = 0) -> Any:
     if isinstance(value, float) and math.isfinite(value):
         return value
     raise RecipeError(
-        f"{path or 'recipe'}: {_shown(value)} ({type(value).__name__}) is no value of a recipe; "
-        "allowed are text, finite numbers of 64 bits, true, false, lists and tables"
+        f"{path or 'recipe'}: should be text, a finite number of 64 bits, true, false, a list or a table "
+        f"(given: {_shown(value)})"
     )
 
 
@@ -142,8 +142,9 @@ def _problem(items: list[Any], model: type[BaseModel], also: Sequence[str]) -> s
     if first["type"] == "missing":
         return "missing; it is required"
     if first["type"] == "extra_forbidden":
-        known = keys_at(model, first["loc"][:-1]) + (list(also) if len(first["loc"]) == 1 else [])
-        allowed = f" Allowed: {', '.join(known)}." if known else " No keys are allowed here."
+        own = keys_at(model, first["loc"][:-1])
+        known = own + (list(also) if len(first["loc"]) == 1 else [])
+        allowed = f" Allowed: {', '.join(known)}." if own else " It takes no options."
         return f"unknown key.{suggest(str(first['loc'][-1]), known)}{allowed}"
     texts = [
         _KINDS.get(item["type"], item["msg"].removeprefix("Value error, ").removeprefix("Input "))

@@ -107,7 +107,7 @@ def _said(tree: dict[str, Any]) -> list[str]:
         (
             "model.preprocess",
             {"mean": [float("inf")]},
-            "model.preprocess.mean.0: inf (float) is no value of a recipe",
+            "model.preprocess.mean.0: should be text, a finite number of 64 bits",
         ),
         ("name", "No Spaces", "name: String should match pattern"),
         ("data", {"root": "x"}, "data.name: missing; it is required"),
@@ -115,7 +115,7 @@ def _said(tree: dict[str, Any]) -> list[str]:
         (
             "data.day",
             datetime.date(2020, 1, 2),
-            "data.day: datetime.date(2020, 1, 2) (date) is no value of a recipe",
+            "data.day: should be text, a finite number of 64 bits, true, false, a list or a table (given: datetime",
         ),
         (
             "train.losses.emotoin",

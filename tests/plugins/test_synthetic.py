@@ -239,9 +239,10 @@ def test_options_out_of_range_are_named(option):
 
 
 def test_the_options_of_a_recipe_are_checked_against_the_constructor():
-    from emozoo.registry import build, options_schema
+    from emozoo.options import option_names
+    from emozoo.registry import build
 
-    assert set(options_schema(SyntheticFaces).model_fields) == {
+    assert set(option_names(SyntheticFaces)) == {
         "size", "samples", "validation_samples", "test_samples", "images_per_subject", "seed",
     }  # fmt: skip
     assert build("dataset", "synthetic", {"samples": 7}, None, where="data").counts["train"] == 7
