@@ -64,19 +64,23 @@ def learning_rate(config: Schedule, step: int, steps_per_epoch: int, epochs: int
 
 
 class MovingAverage:
-    """An exponential moving average of a model's weights and buffers, with a warm-up of its decay."""
+    """An exponential moving average of a model's weights and buffers, with a warm-up of its decay.
+
+    It holds on to the model's tensors, so it is made once the model is where it is trained.
+    """
 
     def __init__(self, model: EmotionModel, decay: float) -> None:
         self.model = deepcopy(model).requires_grad_(False).eval()
         self.decay = decay
+        pairs = list(zip(self.model.state_dict().values(), model.state_dict().values(), strict=True))
+        self.floating = [(average, value) for average, value in pairs if average.is_floating_point()]
+        self.counters = [(average, value) for average, value in pairs if not average.is_floating_point()]
 
     @torch.no_grad()
-    def update(self, model: EmotionModel, step: int) -> None:
+    def update(self, step: int) -> None:
         """Move towards the model's weights after a step (counted from 1)."""
         decay = min(self.decay, (1 + step) / (10 + step))
-        pairs = list(zip(self.model.state_dict().values(), model.state_dict().values(), strict=True))
-        floating = [(a, b) for a, b in pairs if a.is_floating_point()]
-        torch._foreach_lerp_([a for a, _ in floating], [b for _, b in floating], 1 - decay)
-        for average, value in pairs:
-            if not average.is_floating_point():
-                average.copy_(value)
+        averages, values = zip(*self.floating, strict=True)
+        torch._foreach_lerp_(averages, values, 1 - decay)
+        for average, value in self.counters:
+            average.copy_(value)

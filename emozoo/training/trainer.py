@@ -127,7 +127,7 @@ class Trainer:
         self.prepared.step()
         self.prepared.zero_grad()
         if self.average:
-            self.average.update(self.model, step + 1)
+            self.average.update(step + 1)
         return _mean(losses)
 
     def _rate(self, step: int) -> float:

@@ -69,7 +69,7 @@ def test_the_moving_average_is_the_recursion_written_out(tiny_recipe) -> None:
             for parameter in model.parameters():
                 parameter.add_(torch.randn_like(parameter))
         model.backbone.bn1.num_batches_tracked += 1
-        average.update(model, step)
+        average.update(step)
         decay = min(0.9, (1 + step) / (10 + step))
         expected = decay * expected + (1 - decay) * model.state_dict()[name]
     torch.testing.assert_close(average.model.state_dict()[name], expected)
