@@ -1,4 +1,4 @@
-"""What starting up does not import; `benchmarks/startup.py` measures what it costs."""
+"""What starting up does not import; `python -m benchmarks startup` measures what it costs."""
 
 from __future__ import annotations
 
