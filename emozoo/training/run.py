@@ -100,13 +100,19 @@ def _accelerator(config: Train, folder: Path, trackers: Sequence[str], cpu: bool
 
     precision = resolve_precision(config.precision, cpu)
     folder.mkdir(parents=True, exist_ok=True)
-    accelerator = Accelerator(
-        mixed_precision="no" if precision == "fp32" else precision,
-        cpu=cpu,
-        log_with=[JsonlTracker(folder), *trackers],
-        project_config=ProjectConfiguration(project_dir=str(folder), logging_dir=str(folder / "tracking")),
-    )
+    try:
+        accelerator = Accelerator(
+            mixed_precision="no" if precision == "fp32" else precision,
+            cpu=cpu,
+            log_with=[JsonlTracker(folder), *trackers],
+            project_config=ProjectConfiguration(project_dir=str(folder), logging_dir=str(folder / "tracking")),
+        )
+    except ValueError as error:
+        raise TrainingError(str(error)) from error
     accelerator.init_trackers("emozoo")
+    missing = set(trackers) - {tracker.name for tracker in accelerator.trackers}
+    if accelerator.is_main_process and missing:
+        raise TrainingError(f"--track {', '.join(missing)}: not installed: pip install {' '.join(missing)}")
     return accelerator
 
 
@@ -151,6 +157,7 @@ def _finish(
 ) -> None:  # fmt: skip
     """Measure the reported split once, and write everything; run.json comes last and marks the run as finished."""
     samples = data.report(recipe, model.preprocessor)
+    model = model.to(memory_format=torch.contiguous_format)  # as it is when it is loaded: the figures are the same
     result, outputs = evaluate(
         model, samples, split=data.splits.report_name, tta=recipe.data.tta, accelerator=accelerator
     )
@@ -167,7 +174,7 @@ def _finish(
         "session_seconds": round(seconds, 1),
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    model = model.cpu().to(memory_format=torch.contiguous_format)  # as a model that is loaded again will be
+    model = model.cpu()
     write_predictions(folder, model, samples, outputs)
     save_model(model, folder / MODEL, run_record, render_card(run_record))
     pictures = draw_history(folder, run_record["history"], run_record["best"])

@@ -1,0 +1,148 @@
+"""train, eval, compare and card on the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+RECIPE = """
+name = "tiny"
+[model]
+preprocess = { size = 24, crop = 20 }
+backbone = { name = "resnet18", stem = "strided", width = 4 }
+heads = { emotion = { name = "classification" }, vad = { name = "vad" } }
+[data]
+name = "synthetic"
+size = 24
+samples = 140
+validation_samples = 70
+test_samples = 70
+select = "validation"
+report = "test"
+[train]
+epochs = 1
+batch_size = 20
+optimizer = { name = "adamw", lr = 0.01 }
+"""
+
+
+def emozoo(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "emozoo", *map(str, arguments)]
+    return subprocess.run(
+        command, cwd=cwd, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working directory with two finished runs, of seeds 0 and 1."""
+    folder = tmp_path_factory.mktemp("runs")
+    (folder / "tiny.toml").write_text(RECIPE)
+    for seed in (0, 1):
+        done = emozoo(
+            "train", "tiny.toml", "--set", f"train.seed={seed}", "--out", f"run{seed}", "--cpu", cwd=folder
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        (folder / f"output{seed}.txt").write_text(done.stdout)
+    return folder
+
+
+def test_train_says_what_came_out_and_where_it_is(place: Path) -> None:
+    output = (place / "output0.txt").read_text()
+    assert "split test, n = 70" in output
+    assert "majority guess" in output
+    assert "constant:" in output
+    assert "run0/model" in output
+
+
+def test_progress_shows_rate_and_time_left(place: Path) -> None:
+    done = emozoo("train", "tiny.toml", "--out", "shown", "--cpu", cwd=place)
+    assert "step/s" in done.stderr or "s/step" in done.stderr
+    assert "7/7" in done.stderr
+
+
+def test_a_wrong_key_is_an_error_without_a_traceback(place: Path) -> None:
+    done = emozoo("train", "tiny.toml", "--set", "train.epoch=3", cwd=place)
+    assert done.returncode == 1
+    assert "train.epoch: unknown key. Did you mean 'epochs'?" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_unknown_tracker_is_an_error_that_says_what_there_is(place: Path) -> None:
+    done = emozoo("train", "tiny.toml", "--out", "tracked", "--track", "tensorbord", cwd=place)
+    assert done.returncode == 1
+    assert "tensorbord" in done.stderr
+    assert "tensorboard" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_eval_reproduces_the_record_and_writes_the_reports(place: Path) -> None:
+    options = ["--set", "size=24", "--set", "samples=140", "--set", "validation_samples=70", "--set", "test_samples=70"]
+    done = emozoo("eval", "dir:run0/model", "--reader", "synthetic", "--split", "test", *options, cwd=place)
+    assert done.returncode == 0, done.stderr[-3000:]
+    folder = place / "eval" / "model-test"
+    measured = json.loads((folder / "metrics.json").read_text())
+    record = json.loads((place / "run0" / "run.json").read_text())
+    for head in ("emotion", "vad"):
+        assert measured["heads"][head]["metrics"] == record["result"]["heads"][head]["metrics"]
+    assert measured["fingerprint"] == record["data"]["roles"]["report"]["fingerprint"]
+    names = {path.name for path in folder.iterdir()}
+    assert {"report.md", "report.html", "predictions.parquet", "emotion_confusion.png", "vad_scatter.png"} <= names
+    table = pq.read_table(folder / "predictions.parquet")
+    right = sum(a == b for a, b in zip(*(table[f"emotion.{c}"].to_pylist() for c in ("label", "true")), strict=True))
+    assert right / 70 == pytest.approx(measured["heads"]["emotion"]["metrics"]["accuracy"]["value"])
+
+
+def test_eval_asks_for_a_split_where_there_are_several(place: Path) -> None:
+    done = emozoo("eval", "dir:run0/model", "--reader", "synthetic", cwd=place)
+    assert done.returncode == 1
+    assert "name a split with --split; the dataset has test, train, validation" in done.stderr
+
+
+def test_compare_prints_runs_side_by_side_with_intervals(place: Path) -> None:
+    done = emozoo("compare", "run0", "run1", cwd=place)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "run0" in done.stdout
+    assert "run1" in done.stdout
+    assert "accuracy" in done.stdout.lower()
+    assert "[" in done.stdout
+
+
+def test_compare_says_when_runs_cannot_be_compared(place: Path) -> None:
+    other = place / "other"
+    shutil.copytree(place / "run1", other, dirs_exist_ok=True)
+    record = json.loads((other / "run.json").read_text())
+    record["result"]["split"] = "validation"
+    (other / "run.json").write_text(json.dumps(record))
+    assert "ot comparable" in emozoo("compare", "run0", "other", cwd=place).stdout
+
+
+def test_a_card_is_written_from_a_record_and_keeps_the_hand_written_part(place: Path) -> None:
+    entry = place / "cards" / "tiny"
+    entry.mkdir(parents=True)
+    (entry / "card.md").write_text("## Intended use\n\nTests.\n")
+    done = emozoo("card", "write", entry, "--run", "run0", cwd=place)
+    assert done.returncode == 0, done.stderr[-3000:]
+    text = (entry / "README.md").read_text()
+    record = json.loads((place / "run0" / "run.json").read_text())
+    accuracy = record["result"]["heads"]["emotion"]["metrics"]["accuracy"]["value"]
+    assert f"{accuracy:.2%}" in text
+    assert "## Intended use" in text
+    assert "split" in text
+    assert "n = 70" in text
+    assert (entry / "pictures" / "emotion_confusion.png").exists()
+    assert json.loads((entry / "run.json").read_text()) == record
+
+
+def test_an_unfinished_run_has_no_card(place: Path) -> None:
+    (place / "empty").mkdir()
+    done = emozoo("card", "write", place / "empty", "--run", place / "empty", cwd=place)
+    assert done.returncode == 1
+    assert "the run has not finished" in done.stderr
