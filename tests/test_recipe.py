@@ -237,6 +237,7 @@ def test_a_bare_word_is_never_taken_for_a_folder(tmp_path, monkeypatch):
         ("train.optimizer.lr=1e-3", "train.optimizer.lr", 1e-3),
         ("train.augment.shift=false", "train.augment.shift", False),
         ("train.precision=fp32", "train.precision", "fp32"),
+        ("train.precision = fp32 ", "train.precision", "fp32"),
         ('name="quoted text"', "name", "quoted text"),
         ("model.backbone.name=emozoo:resnet18", "model.backbone.name", "emozoo:resnet18"),
         ("model.labels=['a', 'b']", "model.labels", ["a", "b"]),
@@ -320,9 +321,11 @@ def test_what_is_shown_reads_back_as_the_same_recipe(path):
 def test_what_is_shown_reads_back_with_a_family_member_an_aggregator_and_costs():
     tree = _with("model.backbone", {"name": "timm/resnet34", "drop_path_rate": 0.1})
     tree["model"]["aggregator"] = {"name": "mean"}
+    tree["train"]["losses"]["emotion"]["class_weights"] = [1.0, 2.0]
     shown = resolve_recipe(parse_recipe(tree))
     assert shown["model"]["backbone"]["name"] == "emozoo:timm/resnet34"
     assert shown["model"]["aggregator"] == {"name": "emozoo:mean"}
+    assert shown["train"]["losses"]["emotion"]["class_weights"] == [1.0, 2.0]
     assert resolve_recipe(parse_recipe(shown)) == shown
 
 

@@ -85,6 +85,6 @@ def test_the_public_names_are_listed_and_each_is_there():
 
 def test_a_name_that_emozoo_does_not_have_is_an_attribute_error_that_python_can_explain():
     with pytest.raises(AttributeError, match="module 'emozoo' has no attribute 'laod'") as caught:
-        _ = emozoo.laod  # ty: ignore[unresolved-attribute]
+        _ = emozoo.laod
     assert (caught.value.name, caught.value.obj) == ("laod", emozoo)
     assert not hasattr(emozoo, "nosuch")
