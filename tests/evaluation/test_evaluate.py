@@ -1,0 +1,159 @@
+"""Measuring a model over a split."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from emozoo import create
+from emozoo.contracts import Targets
+from emozoo.data.reading import open_reader, read
+from emozoo.data.samples import Samples, load_samples
+from emozoo.errors import DataError
+from emozoo.evaluation.evaluate import evaluate, evaluate_on_disk, predictions_table, run, violations
+from emozoo.model import EmotionModel
+from emozoo.recipe import Data, ModelConfig
+
+CONFIG = {
+    "preprocess": {"size": 24, "crop": 20},
+    "backbone": {"name": "resnet18", "stem": "strided", "width": 4},
+    "heads": {"emotion": {"name": "classification"}, "vad": {"name": "vad"}},
+}
+READER = {"name": "synthetic", "size": 24, "samples": 140, "validation_samples": 70, "test_samples": 70}
+
+
+@pytest.fixture(scope="module")
+def model() -> EmotionModel:
+    return create(ModelConfig.model_validate(CONFIG), seed=0).eval()
+
+
+@pytest.fixture(scope="module")
+def samples(model: EmotionModel) -> Samples:
+    rows = read(open_reader(Data.model_validate(READER)), "synthetic")
+    test = rows.filter(lambda split: split == "test", input_columns="split")
+    return load_samples(test, model.labels, model.preprocessor)
+
+
+def test_outputs_come_in_the_samples_order_whatever_the_batch(model: EmotionModel, samples: Samples) -> None:
+    whole, pieces = run(model, samples), run(model, samples, batch_size=9)
+    for name, value in whole.items():
+        torch.testing.assert_close(value, pieces[name], atol=1e-5, rtol=0)
+    one = model.predict_outputs(samples.fetch(torch.tensor([41])))
+    torch.testing.assert_close(whole["emotion"][41:42], one["emotion"], atol=1e-5, rtol=0)
+
+
+def test_ten_crop_is_the_mean_over_ten_views(model: EmotionModel, samples: Samples) -> None:
+    images = samples.fetch(torch.arange(5)).float() / 255
+    expected = []
+    for flipped in (images, images.flip(-1)):
+        for top, left in ((0, 0), (0, 4), (4, 0), (4, 4), (2, 2)):
+            crop = flipped[..., top : top + 20, left : left + 20]
+            with torch.no_grad():
+                expected.append(model((crop - 0.5) / 0.25).heads["emotion"])
+    found = model.predict_outputs(samples.fetch(torch.arange(5)), "ten-crop")["emotion"]
+    torch.testing.assert_close(found, torch.stack(expected).mean(0), atol=1e-5, rtol=0)
+
+
+def test_evaluating_leaves_a_model_in_training_as_it_was(model: EmotionModel, samples: Samples) -> None:
+    model.train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    run(model, samples)
+    assert model.training
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    model.eval()
+
+
+def test_heads_without_targets_are_left_out_and_none_at_all_is_an_error(
+    model: EmotionModel, samples: Samples
+) -> None:
+    nan = float("nan")
+    half = Samples(
+        samples.ids, Targets(samples.targets.label, samples.targets.vad * nan),
+        samples.preprocessor, samples.images, None,
+    )  # fmt: skip
+    result, _ = evaluate(model, half, split="test", resamples=10)
+    assert list(result["heads"]) == ["emotion"]
+    none = Samples(
+        half.ids, Targets(half.targets.label * nan, half.targets.vad), half.preprocessor, half.images, None
+    )
+    with pytest.raises(DataError, match="has no targets for any head"):
+        evaluate(model, none, split="test")
+
+
+def test_the_violation_rate_is_that_of_a_plain_count(model: EmotionModel, samples: Samples) -> None:
+    outputs = run(model, samples)
+    found: Any = violations(model, outputs, samples.targets)
+    band = found["zero_band"]
+    signs = {
+        "angry": (-1, 1, 1),
+        "disgust": (-1, 1, 1),
+        "fear": (-1, 0, 0),
+        "happy": (1, 1, 1),
+        "surprise": (0, 1, 0),
+    }
+
+    def broken(label: str, column: int, value: float) -> bool:
+        sign = 0 if abs(value) <= band else np.sign(value)
+        if label == "neutral":
+            return sign != 0
+        if label == "sad":
+            return sign >= 0 if column == 0 else sign > 0
+        wanted = signs[label][column]
+        return wanted != 0 and sign != wanted
+
+    predicted = [model.labels[i] for i in outputs["emotion"].argmax(1)]
+    rows = [
+        [broken(label, c, v) for c, v in enumerate(row)]
+        for label, row in zip(predicted, outputs["vad"].tolist(), strict=True)
+    ]
+    assert found["violation_rate"] == pytest.approx(np.mean([any(row) for row in rows]))
+    assert list(found["per_dimension"].values()) == pytest.approx(np.mean(rows, axis=0).tolist())
+    assert found["annotation_n"] == 70
+
+
+def test_models_without_both_heads_or_without_rules_have_no_violation_rate(samples: Samples) -> None:
+    single = create(ModelConfig.model_validate({**CONFIG, "heads": {"emotion": {"name": "classification"}}}))
+    assert violations(single.eval(), run(single, samples), samples.targets) is None
+    other = create(ModelConfig.model_validate({**CONFIG, "labels": ["yes", "no"]}))
+    label = torch.zeros(70, 2)
+    assert violations(other, run(other, samples), Targets(label, samples.targets.vad)) is None
+
+
+def test_the_predictions_table_holds_truth_beside_prediction(model: EmotionModel, samples: Samples) -> None:
+    outputs = run(model, samples)
+    table = predictions_table(model, samples, outputs)
+    assert table["id"].to_pylist() == samples.ids
+    expected = [model.labels[i] for i in samples.targets.label.argmax(1)]
+    assert table["emotion.true"].to_pylist() == expected
+    assert table["vad.arousal"].to_pylist() == pytest.approx(outputs["vad"][:, 1].tolist())
+    assert table["vad.arousal_true"].to_pylist() == pytest.approx(samples.targets.vad[:, 1].tolist())
+    total = sum(np.array(table[f"emotion.p_{name}"].to_pylist()) for name in model.labels)
+    assert total == pytest.approx(np.ones(70))
+
+
+def test_a_dataset_with_other_labels_is_refused_by_name(tmp_path: Path) -> None:
+    config = {**CONFIG, "labels": ["angry", "disgust", "fear", "happy", "sad", "surprise"]}
+    model = create(ModelConfig.model_validate(config))
+    with pytest.raises(DataError, match="label.* 'neutral', which the model does not"):
+        evaluate_on_disk(
+            model, None, tmp_path, name="six", split="test", reader="synthetic",
+            options=["size=24", "samples=14", "validation_samples=7", "test_samples=7"],
+        )  # fmt: skip
+
+
+def test_real_faces_are_measured_with_their_majority_baseline(real_data: Path, tmp_path: Path) -> None:
+    model = create(
+        ModelConfig.model_validate({**CONFIG, "preprocess": {"size": 48, "crop": 44}}), seed=0
+    ).eval()
+    result = evaluate_on_disk(
+        model, real_data / "fer2013", tmp_path, name="untrained", split="public_test",
+        options=[f"vad='{real_data / 'fer2013-vad'}'"],
+    )  # fmt: skip
+    assert result["n"] == 3589
+    assert result["heads"]["emotion"]["majority_baseline"] == pytest.approx(895 / 3589)
+    assert result["heads"]["vad"]["n"] == 31
+    assert result["dataset"].startswith("FER2013")
