@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +39,7 @@ class Output:
 
 
 class EmotionModel(nn.Module):
-    """A model composed from a `ModelConfig`: an ordinary `nn.Module` that also knows labels and preprocessing.
+    """A model composed from a `ModelConfig`: an ordinary `nn.Module` that knows its labels and preprocessing.
 
     Attributes:
         config: what it is made of, with qualified names and every option filled in.
@@ -55,15 +55,21 @@ class EmotionModel(nn.Module):
         self.labels = config.labels
         self.preprocessor = Preprocessor(config.preprocess)
         self.requires = _requirements(parts)
-        self.backbone = parts["backbone"].build(config.preprocess.channels)
+        self.backbone = _module(parts["backbone"], config.preprocess.channels)
         features = _declared(self.backbone, "out_features", int, "model.backbone")
         self.input_kind = _declared(self.backbone, "input_kind", str, "model.backbone")
-        self.aggregator = parts["aggregator"].build(features) if "aggregator" in parts else None
+        if self.input_kind not in ("frames", "clips"):
+            raise ContractError(f"model.backbone: input_kind is {self.input_kind!r}, not 'frames' or 'clips'")
+        self.aggregator = _module(parts["aggregator"], features) if "aggregator" in parts else None
         if self.aggregator is not None:
             features = _declared(self.aggregator, "out_features", int, "model.aggregator")
+        elif self.input_kind == "clips":
+            raise RecipeError("model.aggregator: a backbone that sees clips needs one, such as name = 'mean'")
         self.heads = nn.ModuleDict()
         for name in config.heads:
-            self.heads[name] = parts[f"heads.{name}"].build(features, config.labels)
+            if hasattr(self.heads, name):
+                raise RecipeError(f"model.heads.{name}: {name!r} has a meaning in torch; give another name")
+            self.heads[name] = _module(parts[f"heads.{name}"], features, config.labels)
             _declared(self.heads[name], "task", str, f"model.heads.{name}")
             _declared(self.heads[name], "out_features", int, f"model.heads.{name}")
 
@@ -77,41 +83,51 @@ class EmotionModel(nn.Module):
                 declares.
         """
         if x.ndim == 4 and self.aggregator is None:
-            pooled = Aggregated(self.backbone(x))
-        elif x.ndim == 6 and self.aggregator is not None:
-            pooled = self.aggregator(self._frame_features(x), mask)
-        elif x.ndim == 4 and self.aggregator is not None:
-            pooled = self.aggregator(self._frame_features(x[:, None, None]), mask)
+            pooled = Aggregated(self._features(x))
+        elif x.ndim in (4, 6) and self.aggregator is not None:
+            videos = x if x.ndim == 6 else x[:, None, None]
+            pooled = self.aggregator(self._frame_features(videos), mask)
+            _expect(pooled.features, (len(x), self.aggregator.out_features), "the aggregator")
         else:
             raise ContractError(
-                f"input of shape {tuple(x.shape)}: images are (B, C, H, W); videos, (B, clips, frames, C, H, W), "
-                "need a model with an aggregator"
+                f"input of shape {tuple(x.shape)}: images are (B, C, H, W); videos, "
+                "(B, clips, frames, C, H, W), need a model with an aggregator"
             )
-        heads = {name: head(pooled.features) for name, head in self.heads.items()}
-        for name, output in heads.items():
-            expected = (len(x), self.heads[name].out_features)
-            if tuple(output.shape) != expected:
-                raise ContractError(f"head {name!r} returned {tuple(output.shape)}, it declares {expected}")
+        heads: dict[str, Tensor] = {}
+        for name in self.heads:
+            head: Any = self.heads[name]
+            heads[name] = head(pooled.features)
+            _expect(heads[name], (len(x), head.out_features), f"head {name!r}")
         return Output(heads, pooled.features, pooled.clip_weights, pooled.frame_weights)
+
+    def _features(self, x: Tensor) -> Tensor:
+        features = self.backbone(x)
+        _expect(features, (len(x), self.backbone.out_features), "the backbone")
+        return features
 
     def _frame_features(self, x: Tensor) -> Tensor:
         """Return (B, clips, frames, D); a clip backbone sees each clip whole, as one frame."""
         batch, clips, frames = x.shape[:3]
         if self.input_kind == "clips":
-            return self.backbone(x.flatten(0, 1).transpose(1, 2)).view(batch, clips, 1, -1)
-        return self.backbone(x.flatten(0, 2)).view(batch, clips, frames, -1)
+            return self._features(x.flatten(0, 1).transpose(1, 2)).unflatten(0, (batch, clips, 1))
+        return self._features(x.flatten(0, 2)).unflatten(0, (batch, clips, frames))
 
     @torch.inference_mode()
     def predict_outputs(self, images: Tensor, tta: TTA = "none") -> dict[str, Tensor]:
-        """Return each head's raw output (N, K) for uint8 images (N, C, size, size), averaged over the views."""
+        """Return each head's raw output (N, K) for uint8 images (N, C, size, size), averaged over the views.
+
+        The model runs in evaluation mode whatever mode it is in.
+        """
         device = next(self.parameters()).device
         views = self.preprocessor.views(images.to(device), tta)
-        output = self(views.flatten(0, 1).contiguous(memory_format=torch.channels_last))
-        return {name: value.view(len(images), views.shape[1], -1).mean(1) for name, value in output.heads.items()}
+        with evaluating(self):
+            output = self(views.flatten(0, 1).contiguous(memory_format=torch.channels_last))
+        return {name: value.unflatten(0, views.shape[:2]).mean(1) for name, value in output.heads.items()}
 
     def decode(self, outputs: dict[str, Tensor]) -> list[dict[str, dict[str, Any]]]:
         """Return, for each sample, each head's part of a prediction, by head name."""
-        parts = {name: self.heads[name].decode(value) for name, value in outputs.items()}
+        heads: Any = self.heads
+        parts = {name: heads[name].decode(value) for name, value in outputs.items()}
         return [dict(zip(parts, row, strict=True)) for row in zip(*parts.values(), strict=True)]
 
     def predict(
@@ -124,8 +140,8 @@ class EmotionModel(nn.Module):
         """Predict one photo or many.
 
         Args:
-            source: a path, PIL image, array (H, W[, C]) or tensor ([C, ]H, W) gives one `Prediction`; a list of
-                those, a folder or a glob pattern gives `Predictions`, whose `errors` names what could not be read.
+            source: a path, PIL image, array (H, W[, C]) or tensor ([C, ]H, W) gives one `Prediction`; a list
+                of those, a folder or a glob pattern gives `Predictions`, whose `errors` says what failed.
             tta: test-time augmentation.
             batch_size: images a forward pass.
 
@@ -137,7 +153,7 @@ class EmotionModel(nn.Module):
         return predict(self, source, tta=tta, batch_size=batch_size)
 
     def save(self, folder: str | Path) -> Path:
-        """Write config.json, model.safetensors, golden.safetensors and their manifest; see `emozoo.folder`."""
+        """Write config.json, model.safetensors, golden.safetensors and a manifest; see `emozoo.folder`."""
         from emozoo.folder import save_model
 
         return save_model(self, Path(folder))
@@ -166,14 +182,15 @@ def create(
 
 
 @contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Put a model in evaluation mode for a while."""
-    training = model.training
+def evaluating(model: nn.Module) -> Generator[None]:
+    """Put a model in evaluation mode for a while, then each of its modules in the mode it was in."""
+    training = [module for module in model.modules() if module.training]
     model.eval()
     try:
         yield
     finally:
-        model.train(training)
+        for module in training:
+            module.training = True
 
 
 def _resolve(config: ModelConfig) -> dict[str, registry.Resolved]:
@@ -201,8 +218,24 @@ def _requirements(parts: dict[str, registry.Resolved]) -> dict[str, str]:
     return found
 
 
+def _module(part: registry.Resolved, *context: Any) -> Any:
+    built = part.build(*context)
+    if not isinstance(built, nn.Module):
+        raise ContractError(
+            f"{part.where}: {part.name} built a {type(built).__name__}, not a torch.nn.Module"
+        )
+    return built
+
+
+def _expect(value: Tensor, shape: tuple[int, ...], who: str) -> None:
+    if tuple(value.shape) != shape:
+        raise ContractError(f"{who} returned {tuple(value.shape)}, it declares {shape}")
+
+
 def _declared(module: nn.Module, attribute: str, kind: type, where: str) -> Any:
     value = getattr(module, attribute, None)
     if not isinstance(value, kind):
-        raise ContractError(f"{where}: {type(module).__name__} must declare {attribute} ({kind.__name__}), has {value!r}")
+        raise ContractError(
+            f"{where}: {type(module).__name__} must declare {attribute} ({kind.__name__}), has {value!r}"
+        )
     return value

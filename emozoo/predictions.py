@@ -1,4 +1,4 @@
-"""Predictions as data: one object a photo, collections that write themselves, and the streaming prediction loop."""
+"""Predictions as data: one object a photo, collections that write themselves, and the prediction loop."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import csv
 import glob
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from emozoo.data.preprocess import TTA
     from emozoo.model import EmotionModel
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm", ".gif"})
+IMAGE_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm", ".gif"}
+)
 FORMATS = ("table", "jsonl", "csv", "parquet")
 Format = Literal["table", "jsonl", "csv", "parquet"]
 
@@ -47,15 +49,9 @@ class Prediction:
     @classmethod
     def from_parts(cls, source: str, parts: dict[str, dict[str, Any]]) -> Prediction:
         """Gather a prediction from the heads' parts; the first head of a task speaks for the photo."""
-        label = next((part for part in parts.values() if "label" in part), {})
-        vad = next((part for part in parts.values() if part.keys() & set(DIMENSIONS)), None)
-        return cls(
-            source,
-            parts,
-            label.get("label"),
-            label.get("probabilities"),
-            None if vad is None else {name: vad[name] for name in DIMENSIONS if name in vad},
-        )
+        label, vad = ({} if name is None else parts[name] for name in _speakers(parts))
+        values = {name: vad[name] for name in DIMENSIONS if name in vad}
+        return cls(source, parts, label.get("label"), label.get("probabilities"), values or None)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -69,12 +65,32 @@ class Prediction:
         return tree
 
     def to_row(self) -> dict[str, Any]:
-        """Return one flat row: source, label, confidence, a column a category and one a dimension."""
+        """Return one flat row: source, label, confidence, a column a category and one a dimension.
+
+        What further heads say stands in columns that begin with the head's name, such as "compound.label".
+        """
         row: dict[str, Any] = {"source": self.source}
-        if self.probabilities is not None:
-            row |= {"label": self.label, "confidence": self.probabilities[self.label or ""]}
-            row |= {f"p_{name}": value for name, value in self.probabilities.items()}
-        return row | (self.vad or {})
+        speakers = _speakers(self.heads)
+        for name in sorted(self.heads, key=lambda name: "label" not in self.heads[name]):
+            prefix = "" if name in speakers else f"{name}."
+            row |= {prefix + key: value for key, value in _columns(self.heads[name]).items()}
+        return row
+
+
+def _speakers(parts: Mapping[str, Mapping[str, Any]]) -> tuple[str | None, str | None]:
+    """Return the names of the first head that gives a label and the first that gives a dimension."""
+    label = next((name for name, part in parts.items() if "label" in part), None)
+    vad = next((name for name, part in parts.items() if part.keys() & set(DIMENSIONS)), None)
+    return label, vad
+
+
+def _columns(part: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a head's part of a prediction as columns: its label, probabilities and numbers."""
+    row: dict[str, Any] = {}
+    if "probabilities" in part:
+        row |= {"label": part["label"], "confidence": part["probabilities"][part["label"]]}
+        row |= {f"p_{name}": value for name, value in part["probabilities"].items()}
+    return row | {name: value for name, value in part.items() if isinstance(value, int | float)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +129,12 @@ class Predictions(Sequence[Prediction]):
 
 def form_of(path: Path) -> Format:
     """Return the format that a file's suffix means."""
-    forms: dict[str, Format] = {".jsonl": "jsonl", ".json": "jsonl", ".csv": "csv", ".parquet": "parquet", ".txt": "table"}
-    if path.suffix not in forms:
-        raise DataError(f"{path}: the suffix names no format; use .jsonl, .csv or .parquet, or give the format")
-    return forms[path.suffix]
+    forms: dict[str, Format] = {".jsonl": "jsonl", ".csv": "csv", ".parquet": "parquet", ".txt": "table"}
+    if path.suffix.lower() not in forms:
+        raise DataError(
+            f"{path}: the suffix names no format; use .jsonl, .csv or .parquet, or give the format"
+        )
+    return forms[path.suffix.lower()]
 
 
 def predict(
@@ -125,7 +143,7 @@ def predict(
     """Predict one source or many; see `EmotionModel.predict`."""
     many = expand(source)
     if many is None:
-        name = str(source) if isinstance(source, str | Path) else "image"
+        name = _name(source, "image")
         images = model.preprocessor.decode(source, name)[None]
         return Prediction.from_parts(name, model.decode(model.predict_outputs(images, tta))[0])
     result = Predictions()
@@ -149,15 +167,15 @@ def expand(source: Any) -> list[Any] | None:
         return None
     path = Path(source)
     if path.is_dir():
-        found: list[Any] = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+        found = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
         if not found:
             raise DataError(f"{path} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))})")
         return found
     if not path.exists() and glob.has_magic(str(source)):
-        matches: list[Any] = sorted(glob.glob(str(source), recursive=True))
+        matches = [match for match in sorted(glob.glob(str(source), recursive=True)) if Path(match).is_file()]
         if not matches:
-            raise DataError(f"nothing matches {source}")
-        return [match for match in matches if Path(match).is_file()]
+            raise DataError(f"no file matches {source}")
+        return matches
     return None
 
 
@@ -180,7 +198,7 @@ def stream(
         batch.clear()
 
     for position, item in enumerate(media):
-        name = str(item) if isinstance(item, str | Path) else f"image {position}"
+        name = _name(item, f"image {position}")
         try:
             batch.append((name, model.preprocessor.decode(item, name)))
         except DataError as error:
@@ -190,12 +208,21 @@ def stream(
     yield from flush()
 
 
+def _name(item: Any, otherwise: str) -> str:
+    """Return what a photo is called; a file name that is not UTF-8 could not be written down as it is."""
+    if not isinstance(item, str | Path):
+        return otherwise
+    return str(item).encode(errors="backslashreplace").decode()
+
+
 @contextmanager
-def open_writer(output: Path | None, form: Format) -> Iterator[TextWriter | ParquetWriter]:
+def open_writer(output: Path | None, form: Format) -> Generator[TextWriter | ParquetWriter]:
     """Give a writer to a file, which appears when it is complete, or to the terminal where there is none."""
     if output is None:
         yield TextWriter(sys.stdout, form)
         return
+    if output.is_dir():
+        raise DataError(f"{output} is a folder; name a file to write to")
     output.parent.mkdir(parents=True, exist_ok=True)
     temporary = output.with_name(f".{output.name}.part")
     try:
@@ -227,7 +254,9 @@ class TextWriter:
                 self.table.writerow(self.columns)
             self.table.writerow([row[name] for name in self.columns])
         else:
-            line = json.dumps(item.to_dict(), ensure_ascii=False) if self.form == "jsonl" else table_line(item)
+            line = (
+                json.dumps(item.to_dict(), ensure_ascii=False) if self.form == "jsonl" else table_line(item)
+            )
             self.file.write(line + "\n")
 
 

@@ -1,7 +1,7 @@
 """Random changes of training images, on whole batches and on the batch's own device.
 
-What is drawn is a pure function of the generator it is given, so that a resumed or a distributed run sees the same
-images: draws are made for the whole batch of a step, and each process applies its own slice of them.
+What is drawn is a pure function of the generator it is given, so that a resumed or a distributed run sees the
+same images: draws are made for the whole batch of a step, and each process applies its own slice of them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from emozoo.recipe import Augment
 
 @dataclass(frozen=True, slots=True)
 class Draws:
-    """The random numbers of one batch: `theta` (B, 2, 3) of the affine map, colour factors (B,), erased boxes."""
+    """The random numbers of one batch: `theta` (B, 2, 3) of the affine map, colour factors (B,), boxes."""
 
     theta: np.ndarray
     brightness: np.ndarray
@@ -47,11 +47,14 @@ class Augmenter:
         """Draw the random numbers of a batch."""
         config, shape = self.config, self.preprocessor.config
         room, reach = shape.size - shape.crop, self.config.padding
-        corner = rng.integers(-reach, room + reach + 1, (batch, 2)) if config.shift else np.full((batch, 2), room // 2)
+        corner = np.full((batch, 2), room // 2)
+        if config.shift:
+            corner = rng.integers(-reach, room + reach + 1, (batch, 2))
         flip = np.where(rng.random(batch) < config.flip, -1.0, 1.0)
         angle = np.deg2rad(rng.uniform(-1, 1, batch) * config.rotate)
         zoom = 1 / (1 + rng.uniform(-1, 1, batch) * config.scale)
-        factors = [1 + rng.uniform(-1, 1, batch) * f for f in (config.brightness, config.contrast, config.saturation)]
+        reaches = (config.brightness, config.contrast, config.saturation)
+        factors = [1 + rng.uniform(-1, 1, batch) * reach for reach in reaches]
         theta = np.empty((batch, 2, 3), np.float32)
         theta[:, 0, 0], theta[:, 0, 1] = flip * zoom * np.cos(angle), -zoom * np.sin(angle)
         theta[:, 1, 0], theta[:, 1, 1] = flip * zoom * np.sin(angle), zoom * np.cos(angle)
@@ -71,13 +74,11 @@ class Augmenter:
 
     def __call__(self, images: Tensor, draws: Draws) -> Tensor:
         """Apply draws to a batch of uint8 images."""
-        crop, device = self.preprocessor.config.crop, images.device
-        theta = torch.from_numpy(draws.theta).to(device, non_blocking=True)
-        grid = F.affine_grid(theta, [len(images), images.shape[1], crop, crop], align_corners=False)
+        grid = _grid(torch.from_numpy(draws.theta).to(images.device), self.preprocessor.config.crop)
         mode = "bilinear" if self.moves else "nearest"  # whole-pixel moves keep the pixels as they are
         out = F.grid_sample(images.float(), grid, mode=mode, padding_mode="border", align_corners=False)
         out = self._colour(out, draws)
-        scale, shift = self.preprocessor.affine(device)
+        scale, shift = self.preprocessor.affine(images.device)
         out = out.mul_(scale).add_(shift)
         return self._erase(out, draws) if self.config.erase else out
 
@@ -95,7 +96,9 @@ class Augmenter:
         if config.contrast:
             images = torch.lerp(images.mean((1, 2, 3), keepdim=True), images, factor(draws.contrast))
         if config.saturation and images.shape[1] == 3:
-            images = torch.lerp(images.mean(1, keepdim=True).expand_as(images), images, factor(draws.saturation))
+            images = torch.lerp(
+                images.mean(1, keepdim=True).expand_as(images), images, factor(draws.saturation)
+            )
         return images.clamp_(0, 255)
 
     @staticmethod
@@ -104,8 +107,17 @@ class Augmenter:
         top, bottom, left, right = torch.from_numpy(draws.box).to(images.device).view(-1, 4, 1).unbind(1)
         rows = torch.arange(images.shape[-2], device=images.device)
         columns = torch.arange(images.shape[-1], device=images.device)
-        inside = ((rows >= top) & (rows < bottom))[:, :, None] & ((columns >= left) & (columns < right))[:, None, :]
+        inside = ((rows >= top) & (rows < bottom))[:, :, None] & ((columns >= left) & (columns < right))[
+            :, None, :
+        ]
         return images.masked_fill_(inside[:, None], 0.0)
+
+
+def _grid(theta: Tensor, side: int) -> Tensor:
+    """Return `F.affine_grid` of (B, 2, 3) for square images (B, side, side, 2), several times as fast."""
+    steps = (2 * torch.arange(side, device=theta.device) + 1) / side - 1
+    across, down, offset = theta.unsqueeze(-1).unbind(2)
+    return ((across * steps + offset).unsqueeze(2) + (down * steps).unsqueeze(3)).permute(0, 2, 3, 1)
 
 
 def mix(

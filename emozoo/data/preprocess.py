@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import mimetypes
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
@@ -10,14 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from emozoo.errors import DataError, RecipeError
+from emozoo.errors import ContractError, DataError, RecipeError
 from emozoo.recipe import Preprocess
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 TTA = Literal["none", "flip", "ten-crop"]
-"""Test-time augmentation: the centre crop; it and its mirror image; four corners and centre, each mirrored."""
+"""Test-time augmentation: the centre crop; it and its mirror; four corners and centre, each mirrored."""
 
 PIXEL_LIMIT = 100_000_000
 """Larger images are refused before they are decoded."""
@@ -75,7 +76,16 @@ class Preprocessor:
         return 1 / (255 * std), -mean / std
 
     def views(self, images: Tensor, tta: TTA = "none") -> Tensor:
-        """Return the evaluation views of uint8 (N, C, size, size) as input (N, views, C, crop, crop)."""
+        """Return the evaluation views of uint8 (N, C, size, size) as input (N, views, C, crop, crop).
+
+        Raises:
+            ContractError: the images are of another type or shape, as images that `decode` has not made are.
+        """
+        shape = (self.config.channels, self.config.size, self.config.size)
+        if images.dtype != torch.uint8 or tuple(images.shape[1:]) != shape:
+            raise ContractError(
+                f"images are {images.dtype} {tuple(images.shape)}, this model takes uint8 (N, {shape}): decode them"
+            )
         crops = [self._crop(images, *corner) for corner in self._corners(tta)]
         if tta != "none":
             crops += [crop.flip(-1) for crop in crops]
@@ -99,26 +109,36 @@ def open_image(media: Any, name: str = "image") -> Image:
 
     if isinstance(media, torch.Tensor):
         tensor = media.detach().cpu()
+        tensor = tensor.float() if tensor.is_floating_point() else tensor
         media = (tensor.permute(1, 2, 0) if tensor.ndim == 3 else tensor).numpy()
     if isinstance(media, np.ndarray):
         return _from_array(media, name)
-    if isinstance(media, pil.Image):
-        return _upright(media, name)
     if isinstance(media, str | Path) and not Path(media).is_file():
         raise DataError(f"{name}: there is no file {media}")
-    if not isinstance(media, str | Path | bytes):
+    if not isinstance(media, str | Path | bytes | pil.Image):
         raise DataError(
             f"{name}: cannot read a {type(media).__name__}; give a path, a PIL image, an array or a tensor"
         )
     try:
+        if isinstance(media, pil.Image):
+            return _upright(media, name)
         with pil.open(io.BytesIO(media) if isinstance(media, bytes) else media) as image:
-            if image.width * image.height > PIXEL_LIMIT:
-                raise DataError(f"{name}: {image.width}x{image.height} pixels, the limit is {PIXEL_LIMIT:,}")
             return _upright(image, name)
+    except DataError:
+        raise
     except pil.UnidentifiedImageError:
-        raise DataError(f"{name}: not an image that can be read (damaged, or another kind of file)") from None
-    except (OSError, SyntaxError, ValueError, pil.DecompressionBombError) as error:
-        raise DataError(f"{name}: damaged image ({error})") from error
+        raise DataError(f"{name}: {_kind(media)}") from None
+    except (
+        Exception
+    ) as error:  # decoders raise anything on damaged files: struct.error, KeyError, EOFError, ...
+        raise DataError(f"{name}: damaged image ({type(error).__name__}: {error})") from error
+
+
+def _kind(media: Any) -> str:
+    kind = None if isinstance(media, bytes) else mimetypes.guess_type(str(media))[0]
+    if kind is not None and kind.startswith("video/"):
+        return "a video, not an image; save the frames that matter as images"
+    return "not an image that can be read (damaged, or another kind of file)"
 
 
 def _upright(image: Image, name: str) -> Image:
@@ -126,13 +146,11 @@ def _upright(image: Image, name: str) -> Image:
     from PIL import Image as pil
     from PIL import ImageOps
 
-    try:
-        image = ImageOps.exif_transpose(image)
-    except (OSError, SyntaxError) as error:
-        raise DataError(f"{name}: damaged image ({error})") from error
-    if image.mode in ("I", "I;16", "F"):
-        pixels = np.asarray(image, dtype=np.float64)
-        return pil.fromarray((pixels / max(pixels.max(), 1) * 255).astype(np.uint8))
+    if image.width * image.height > PIXEL_LIMIT:
+        raise DataError(f"{name}: {image.width}x{image.height} pixels, the limit is {PIXEL_LIMIT:,}")
+    image = ImageOps.exif_transpose(image)
+    if image.mode == "F" or image.mode.startswith("I"):  # 16 bits a pixel, or floating
+        return _from_array(np.asarray(image) / (1 if image.mode == "F" else 65535), name)
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = pil.alpha_composite(pil.new("RGBA", image.size, (0, 0, 0, 255)), image)
@@ -144,7 +162,11 @@ def _from_array(pixels: np.ndarray, name: str) -> Image:
 
     if pixels.ndim == 3 and pixels.shape[-1] == 1:
         pixels = pixels[..., 0]
-    if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[-1] not in (3, 4)) or 0 in pixels.shape:
+    if (
+        pixels.ndim not in (2, 3)
+        or (pixels.ndim == 3 and pixels.shape[-1] not in (3, 4))
+        or 0 in pixels.shape
+    ):
         raise DataError(
             f"{name}: shape {pixels.shape}; arrays are (H, W) or (H, W, 3), tensors (H, W) or (3, H, W)"
         )

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
+import warnings
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from emozoo import registry
 from emozoo.contracts import DatasetReader
-from emozoo.errors import ContractError, DataError, DatasetNotRecognisedError, suggest
-from emozoo.recipe import Data, override
+from emozoo.errors import (
+    ContractError,
+    DataError,
+    DatasetNotRecognisedError,
+    EmozooWarning,
+    RecipeError,
+    suggest,
+)
+from emozoo.recipe import Data
+from emozoo.trees import explain, override
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -24,10 +35,10 @@ def open_reader(data: Data) -> DatasetReader:
     """Build the reader that a recipe's [data] table names."""
     root = Path(data.root).expanduser() if data.root is not None else None
     if root is not None and not root.exists():
-        raise DataError(f"data.root: there is no file or folder {root}; give the dataset's place with --data PATH")
+        raise DataError(f"data.root: there is no file or folder {root}; give the place with --data PATH")
     reader = registry.build("dataset", data.name, data.options, root, where="data")
     if not isinstance(reader, DatasetReader):
-        raise ContractError(f"dataset reader {data.name!r} lacks part of the contract: read, check, recognises, ...")
+        raise ContractError(f"dataset reader {data.name!r} lacks part of its contract: read, check, ...")
     return reader
 
 
@@ -40,15 +51,27 @@ def recognise(root: Path) -> str:
     if not root.exists():
         raise DataError(f"there is no file or folder {root}")
     readers = [c for c in registry.discover() if c.kind == "dataset" and c.status == "ok"]
-    found = [c.name for c in readers if registry.load(c).recognises(root)]  # ty: ignore[unresolved-attribute]
+    found = [c.name for c in readers if _recognises(c, root)]
     if len(found) == 1:
         return found[0]
     names = ", ".join(c.name for c in readers)
-    problem = f"readers {' and '.join(found)} both recognise {root}" if found else f"no reader recognises {root}"
+    problem = (
+        f"readers {' and '.join(found)} both recognise {root}" if found else f"no reader recognises {root}"
+    )
     raise DatasetNotRecognisedError(f"{problem}; name one with --reader (installed: {names})")
 
 
-def reader_for(root: Path, name: str | None, assignments: Sequence[str]) -> tuple[str, DatasetReader]:
+def _recognises(component: registry.Component, root: Path) -> bool:
+    """Ask a reader; one that fails is left out with a warning, so that it stops no other."""
+    try:
+        reader: Any = registry.load(component)
+        return bool(reader.recognises(root))
+    except Exception as error:
+        warnings.warn(f"reader {component.qualified} is left out: {error}", EmozooWarning, stacklevel=3)
+        return False
+
+
+def reader_for(root: Path | None, name: str | None, assignments: Sequence[str]) -> tuple[str, DatasetReader]:
     """Return name and reader of a folder or file: the named one, or the one that recognises it.
 
     Args:
@@ -56,9 +79,14 @@ def reader_for(root: Path, name: str | None, assignments: Sequence[str]) -> tupl
         name: a reader's name.
         assignments: options of the reader, "vad=annotations.csv" and the like.
     """
-    chosen = name or recognise(root)
-    tree = override({"name": chosen, "root": str(root)}, assignments)
-    return chosen, open_reader(Data.model_validate(tree))
+    if root is None and name is None:
+        raise DataError("name the dataset's place with --data, or a reader that needs none with --reader")
+    chosen = name or recognise(Path(root or ""))
+    tree = override({"name": chosen, "root": None if root is None else str(root)}, assignments)
+    try:
+        return chosen, open_reader(Data.model_validate(tree))
+    except ValidationError as error:
+        raise RecipeError(explain(error, Data, "data", tree)) from None
 
 
 def read(reader: DatasetReader, name: str) -> Dataset:
@@ -69,6 +97,13 @@ def read(reader: DatasetReader, name: str) -> Dataset:
         raise ContractError(f"dataset reader {name!r} returns no column {', '.join(missing)}")
     if not len(rows):
         raise DataError(f"dataset {name!r} is empty")
+    if not hasattr(rows.features["label"], "names"):
+        raise ContractError(f"dataset reader {name!r}: column label is no datasets.ClassLabel")
+    if len(set(rows["id"])) < len(rows):
+        twice, count = Counter(rows["id"]).most_common(1)[0]
+        raise ContractError(
+            f"dataset reader {name!r} gives {count} rows the id {twice!r}; each needs its own"
+        )
     return rows
 
 
@@ -116,7 +151,13 @@ def split_rows(rows: Dataset, data: Data) -> Splits:
 
 
 def hold_out(rows: Dataset, index: Sequence[int], share: float) -> tuple[list[int], list[int]]:
-    """Set a share of rows aside, the same whatever the seed; whole subjects where subjects are known."""
+    """Set a share of rows aside, the same whatever the seed; whole subjects where subjects are known.
+
+    One subject, or one sample of each category, always stays to train on.
+
+    Raises:
+        DataError: nothing can be set aside.
+    """
     part = rows.select(index)
     subjects = part["subject"] if "subject" in part.column_names else [None] * len(part)
     keys = [subject or name for subject, name in zip(subjects, part["id"], strict=True)]
@@ -127,7 +168,10 @@ def hold_out(rows: Dataset, index: Sequence[int], share: float) -> tuple[list[in
     held: list[int] = []
     for members in groups.values():
         order = sorted(members, key=lambda key: hashlib.sha256(str(key).encode()).digest())
-        for key in order[: max(1, round(len(order) * share))]:
+        for key in order[: min(len(order) - 1, max(1, round(len(order) * share)))]:
             held += members[key]
+    if not held:
+        what = "subject" if grouped else "sample of any category"
+        raise DataError(f"there is no more than one {what}, so none can be held out; name data.select")
     chosen = set(held)
     return [i for i in index if i not in chosen], sorted(held)

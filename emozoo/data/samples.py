@@ -1,4 +1,4 @@
-"""The samples of a split: decoded images in memory where they fit, their targets, and a fingerprint of both."""
+"""The samples of a split: decoded images, in memory where they fit, targets, and a fingerprint of both."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,14 +15,14 @@ from torch import Tensor
 
 from emozoo.contracts import Targets
 from emozoo.data.preprocess import Preprocessor
-from emozoo.errors import DataError
+from emozoo.errors import ContractError, DataError, suggest
 from emozoo.labels import DIMENSIONS, canonical, label_mapping
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 MEMORY_BUDGET = 2 << 30
-"""Bytes of decoded pixels up to which a split is decoded once and kept; above, batches are decoded as they come."""
+"""Bytes of decoded pixels up to which a split is kept in memory; above, batches are decoded as they come."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Samples:
         return _decode(self.media, index.tolist(), self.ids, self.preprocessor)
 
     def batches(self, indices: Iterable[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield (index, images) of each batch; where images must be decoded, the next batch is decoded meanwhile."""
+        """Yield (index, images) of each batch; images that must be decoded are decoded one batch ahead."""
         if self.images is not None:
             yield from ((index, self.fetch(index)) for index in indices)
             return
@@ -65,10 +66,11 @@ class Samples:
         if self.images is None or device.type != "cuda":
             return replace(self, targets=targets)
         free, _ = torch.cuda.mem_get_info(device)
-        return replace(self, targets=targets, images=self.images.to(device) if self.images.nbytes < free / 2 else self.images)
+        images = self.images.to(device) if self.images.nbytes < free / 2 else self.images
+        return replace(self, targets=targets, images=images)
 
     def fingerprint(self) -> str:
-        """Return a sha256 over ids, targets and decoded pixels (or, where those do not fit in memory, the media)."""
+        """Return a sha256 over ids, targets and decoded pixels (where those do not fit in memory, the files)."""
         digest = hashlib.sha256("\n".join(self.ids).encode())
         for values in (self.targets.label, self.targets.vad):
             digest.update(values.cpu().numpy().tobytes())
@@ -76,7 +78,7 @@ class Samples:
             digest.update(memoryview(self.images.cpu().numpy()))
         else:
             for row in self.media["image"] if self.media is not None else []:
-                digest.update(row["bytes"] or f"{row['path']} {os.path.getsize(row['path'])}".encode())
+                digest.update(row["bytes"] or Path(row["path"]).read_bytes())
         return digest.hexdigest()
 
     def counts(self, labels: Sequence[str]) -> dict[str, int]:
@@ -121,7 +123,14 @@ def load_samples(
 
 def _only(rows: Dataset, labels: Sequence[str]) -> Dataset:
     names, wanted = rows.features["label"].names, {canonical(label) for label in labels}
-    keep = [i for i, value in enumerate(rows["label"]) if value is not None and canonical(names[value]) in wanted]
+    known = {canonical(name) for name in names}
+    for label in sorted(wanted - known):
+        raise DataError(
+            f"data.labels: the dataset has no label {label!r}.{suggest(label, known)} It has: {', '.join(names)}"
+        )
+    keep = [
+        i for i, value in enumerate(rows["label"]) if value is not None and canonical(names[value]) in wanted
+    ]
     rows = rows.select(keep)
     kept = [name for name in names if canonical(name) in wanted]
     if "label_probabilities" in rows.column_names:
@@ -129,14 +138,18 @@ def _only(rows: Dataset, labels: Sequence[str]) -> Dataset:
     values = [kept.index(names[value]) for value in rows["label"]]
     from datasets import ClassLabel
 
-    return rows.remove_columns("label").add_column("label", values).cast_column("label", ClassLabel(names=kept))
+    return (
+        rows.remove_columns("label").add_column("label", values).cast_column("label", ClassLabel(names=kept))
+    )
 
 
 def _targets(rows: Dataset, labels: Sequence[str]) -> Targets:
     names = rows.features["label"].names
     position = label_mapping(names, labels)
     label = torch.full((len(rows), len(labels)), float("nan"))
-    known = [(row, position[value]) for row, value in enumerate(rows["label"]) if value is not None and value >= 0]
+    known = [
+        (row, position[value]) for row, value in enumerate(rows["label"]) if value is not None and value >= 0
+    ]
     if known:
         row_index, column = torch.tensor(known).unbind(1)
         label[row_index] = 0.0
@@ -144,6 +157,10 @@ def _targets(rows: Dataset, labels: Sequence[str]) -> Targets:
     if "label_probabilities" in rows.column_names:
         for row, values in enumerate(rows["label_probabilities"]):
             if values is not None:
+                if len(values) != len(names):
+                    raise ContractError(
+                        f"row {row} has {len(values)} label_probabilities for {len(names)} labels"
+                    )
                 label[row] = 0.0
                 label[row].index_add_(0, torch.tensor(position), torch.tensor(values))
     vad = torch.full((len(rows), len(DIMENSIONS)), float("nan"))

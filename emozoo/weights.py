@@ -1,0 +1,112 @@
+"""From a config and a file of weights to a model: built on the meta device, checked, weights mapped in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from emozoo.errors import ContractError, CorruptModelError, PluginLoadError
+from emozoo.model import EmotionModel
+from emozoo.recipe import ModelConfig
+
+DTYPES = {
+    torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16",
+    torch.int64: "I64", torch.int32: "I32", torch.int16: "I16", torch.int8: "I8", torch.uint8: "U8",
+    torch.bool: "BOOL",
+}  # fmt: skip
+"""Names of types in a safetensors header."""
+
+Header = Mapping[str, tuple[tuple[int, ...], str]]
+"""Shape and type of each tensor."""
+
+
+def assemble(config: ModelConfig, path: Path) -> tuple[EmotionModel, bool]:
+    """Return the model of a config and a safetensors file, on the CPU, and whether these two say it all.
+
+    They do not where a component has an option that the config does not name, or tensors outside its state,
+    which its constructor alone can fill: then golden outputs must show that it is the model that was saved.
+
+    Raises:
+        CorruptModelError: the config cannot be built, or the file does not fit it; names every wrong tensor.
+    """
+    model = _build(config, "meta")
+    exact = model.config == config
+    _check_header(model, path)
+    if any(True for _ in _outside_state(model)):
+        model, exact = _build(config, "cpu"), False
+    model.load_state_dict(load_file(path), assign=True)
+    left = [name for name, value in _tensors(model) if value.is_meta]
+    if left:
+        raise CorruptModelError(f"{path} gave no values to {', '.join(left)}")
+    return model, exact
+
+
+class _NoRandomNumbers(TorchFunctionMode):
+    """Leaves out initial weights: meta tensors hold none, and what draws them takes seconds to import."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return args[0] if func is torch.Tensor.normal_ else func(*args, **(kwargs or {}))
+
+
+def _build(config: ModelConfig, device: str) -> EmotionModel:
+    try:
+        with torch.random.fork_rng(devices=[]), torch.device(device):
+            if device != "meta":
+                return EmotionModel(config)
+            with _NoRandomNumbers():
+                return EmotionModel(config)
+    except (PluginLoadError, ContractError):
+        raise
+    except Exception as error:  # whatever a constructor makes of the options that a file gives it
+        raise CorruptModelError(f"the config does not describe a model that can be built: {error}") from error
+
+
+def _tensors(model: EmotionModel) -> Iterator[tuple[str, Tensor]]:
+    yield from model.named_parameters()
+    yield from model.named_buffers()
+
+
+def _outside_state(model: EmotionModel) -> Iterator[str]:
+    """Yield names of buffers that are not saved, and of tensors that are mere attributes."""
+    state = model.state_dict().keys()
+    yield from (name for name, _ in model.named_buffers() if name not in state)
+    for prefix, module in model.named_modules():
+        yield from (f"{prefix}.{name}" for name, value in vars(module).items() if isinstance(value, Tensor))
+
+
+def _check_header(model: EmotionModel, path: Path) -> None:
+    """Compare names, shapes and types of a file with a model's before any tensor is read."""
+    expected = {name: (tuple(value.shape), DTYPES[value.dtype]) for name, value in model.state_dict().items()}
+    try:
+        with safe_open(path, framework="pt") as file:
+            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+            stored = {name: (tuple(part.get_shape()), part.get_dtype()) for name, part in slices.items()}
+    except (SafetensorError, OSError) as error:
+        raise CorruptModelError(f"{path} is no safetensors file that can be read ({error})") from None
+    problems = _differences(expected, stored)
+    if problems:
+        more = [f"  and {len(problems) - 20} more"] if len(problems) > 20 else []
+        raise CorruptModelError(f"{path} does not fit the config:\n" + "\n".join(problems[:20] + more))
+
+
+def _differences(expected: Header, stored: Header) -> list[str]:
+    lines = [f"  missing: {name} {_shown(entry)}" for name, entry in expected.items() if name not in stored]
+    lines += [
+        f"  unexpected: {name} {_shown(entry)}" for name, entry in stored.items() if name not in expected
+    ]
+    return lines + [
+        f"  {name}: stored {_shown(stored[name])}, the model has {_shown(entry)}"
+        for name, entry in expected.items()
+        if name in stored and stored[name] != entry
+    ]
+
+
+def _shown(entry: tuple[tuple[int, ...], str]) -> str:
+    return f"{entry[1]} {entry[0]}"

@@ -1,0 +1,534 @@
+"""A model folder gives back exactly the model that was saved, appears whole or not at all, and is verified."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from small import install, photos, refresh, tiny_config, tiny_model
+
+import emozoo
+from emozoo import folder as folders
+from emozoo import stamps
+from emozoo.errors import ContractError, CorruptModelError, MissingPluginError, RecipeError
+from emozoo.folder import load_model, save_model, verify_golden, write_manifest
+from emozoo.model import EmotionModel, create
+
+FILES = ("config.json", "golden.safetensors", "manifest.json", "model.safetensors")
+
+
+@pytest.fixture(autouse=True)
+def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    monkeypatch.setenv("EMOZOO_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def outputs(model: EmotionModel) -> dict[str, torch.Tensor]:
+    shape = model.preprocessor.config
+    pixels = torch.from_numpy(photos(4 * shape.channels, shape.size))
+    return model.predict_outputs(pixels.view(4, shape.channels, shape.size, shape.size))
+
+
+def assert_same_outputs(first: EmotionModel, second: EmotionModel) -> None:
+    one, two = outputs(first), outputs(second)
+    assert one.keys() == two.keys()
+    for name in one:
+        assert torch.equal(one[name], two[name])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"aggregator": {"name": "mean"}},
+        {
+            "preprocess": {
+                "size": 40,
+                "crop": 32,
+                "colour": "rgb",
+                "mean": [0.4] * 3,
+                "std": [0.2] * 3,
+                "fit": "pad",
+            }
+        },
+        {
+            "labels": ["fröhlich", "怒り", 'a"b\\'],
+            "heads": {"einziger": {"name": "classification", "hidden": [5]}},
+        },
+        {"backbone": {"name": "timm/test_resnet"}},
+    ],
+    ids=["both heads", "aggregator", "rgb", "labels", "timm"],
+)
+def test_save_load_save_gives_the_same_bytes_in_every_file(tmp_path: Path, changes: dict) -> None:
+    model = tiny_model(**changes)
+    model.save(tmp_path / "first")
+    loaded = load_model(tmp_path / "first", "cpu")
+    loaded.save(tmp_path / "second")
+    assert sorted(contents(tmp_path / "first")) == list(FILES)
+    assert contents(tmp_path / "first") == contents(tmp_path / "second")
+    assert_same_outputs(model, loaded)
+    assert loaded.config == model.config
+
+
+def test_the_record_and_the_card_are_kept_as_they_were_given(tmp_path: Path) -> None:
+    record, card = {"name": "tiny", "result": {"n": 3, "note": "größer"}}, "# A card\n"
+    save_model(tiny_model(), tmp_path / "first", record, card)
+    assert json.loads((tmp_path / "first" / "run.json").read_text(encoding="utf-8")) == record
+    assert (tmp_path / "first" / "README.md").read_text() == card
+    save_model(load_model(tmp_path / "first", "cpu"), tmp_path / "second", record, card)
+    assert contents(tmp_path / "first") == contents(tmp_path / "second")
+
+
+def test_the_card_may_be_edited_and_the_record_may_not(tmp_path: Path) -> None:
+    folder = save_model(tiny_model(), tmp_path / "m", {"name": "tiny"}, "# A card\n")
+    (folder / "README.md").write_text("# My own words\n")
+    load_model(folder, "cpu")
+    (folder / "run.json").write_text('{"name": "tinY"}')
+    with pytest.raises(CorruptModelError, match=r"run\.json"):
+        load_model(folder, "cpu")
+
+
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+def test_golden_outputs_do_not_depend_on_how_the_weights_lay_in_memory(
+    tmp_path: Path, layout: torch.memory_format
+) -> None:
+    model = tiny_model(seed=9).to(memory_format=layout).train()
+    folder = model.save(tmp_path / "m")
+    loaded = load_model(folder, "cpu")
+    assert verify_golden(loaded, folder) == 0
+    assert contents(loaded.save(tmp_path / "again")) == contents(folder)
+    assert model.training
+
+
+def test_golden_outputs_are_in_single_precision_under_autocast_too(tmp_path: Path) -> None:
+    model = tiny_model()
+    with torch.autocast("cpu", torch.bfloat16):
+        folder = model.save(tmp_path / "m")
+    assert verify_golden(load_model(folder, "cpu"), folder) == 0
+
+
+def test_initialisation_is_provenance_and_not_architecture(tmp_path: Path) -> None:
+    first = create(tiny_config(), seed=1).save(tmp_path / "first")
+    second = create(tiny_config(), seed=2).save(tmp_path / "second")
+    one, two = contents(first), contents(second)
+    assert one["config.json"] == two["config.json"]
+    assert one["model.safetensors"] != two["model.safetensors"]
+    assert not any(word in one["config.json"].decode() for word in ("seed", "init", "pretrained"))
+
+
+def test_loading_draws_no_random_number_and_leaves_the_file_alone(tmp_path: Path) -> None:
+    folder = tiny_model().save(tmp_path / "m")
+    before = contents(folder)
+    torch.manual_seed(1)
+    expected = torch.rand(3)
+    torch.manual_seed(1)
+    model = load_model(folder, "cpu")
+    assert torch.equal(torch.rand(3), expected)
+    with torch.no_grad():
+        for value in model.parameters():
+            value.zero_()
+    assert contents(folder) == before
+    assert not model.training
+    assert all(value.requires_grad for value in model.parameters())
+
+
+def test_loading_imports_no_compiler() -> None:
+    code = (
+        "import sys, tempfile, pathlib; sys.path.insert(0, 'tests')\n"
+        "from small import tiny_config; from emozoo.model import create; import emozoo\n"
+        "folder = pathlib.Path(tempfile.mkdtemp()) / 'm'; create(tiny_config()).save(folder)\n"
+        "emozoo.load(folder, 'cpu')\n"
+        "print([name for name in ('torch._dynamo', 'sympy', 'timm', 'torchvision') if name in sys.modules])"
+    )
+    root = Path(__file__).parent.parent
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+# --- tensors that no file holds -------------------------------------------------------------------------------
+
+KEEPERS = """
+import torch
+from torch import nn
+
+class Keeper(nn.Module):
+    task = "keeper"
+    def __init__(self, in_features, labels, *, noisy: bool = False, attribute: bool = False):
+        super().__init__()
+        self.out_features = in_features
+        steps = torch.rand(in_features) if noisy else torch.arange(in_features) / 10
+        if attribute:
+            self.steps = steps
+        else:
+            self.register_buffer("steps", steps, persistent=False)
+    def forward(self, features): return features * self.steps
+    def decode(self, output): return [{"sum": float(row.sum())} for row in output]
+
+class NewerKeeper(Keeper):
+    def __init__(self, in_features, labels, *, noisy: bool = False, attribute: bool = False, sign: int = 1):
+        super().__init__(in_features, labels, noisy=noisy, attribute=attribute)
+        self.sign = sign
+    def forward(self, features): return self.sign * super().forward(features)
+
+class ContraryKeeper(NewerKeeper):
+    def __init__(self, in_features, labels, *, noisy: bool = False, attribute: bool = False, sign: int = -1):
+        super().__init__(in_features, labels, noisy=noisy, attribute=attribute, sign=sign)
+"""
+
+
+@pytest.fixture
+def keeper(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    site = tmp_path / "site"
+    site.mkdir()
+    install(monkeypatch, site, "emozoo-keepers", "1.2", {"heads/keeper": "Keeper"}, KEEPERS)
+    return site
+
+
+def keeping(**options: bool) -> EmotionModel:
+    return tiny_model(heads={"kept": {"name": "keeper", **options}})
+
+
+@pytest.mark.parametrize("attribute", [False, True], ids=["buffer that is not saved", "mere attribute"])
+def test_tensors_outside_the_state_are_made_by_the_constructor(
+    keeper: Path, tmp_path: Path, attribute: bool
+) -> None:
+    model = keeping(attribute=attribute)
+    folder = model.save(tmp_path / "m")
+    assert "heads.kept.steps" not in load_file(folder / "model.safetensors")
+    assert_same_outputs(model, load_model(folder, "cpu"))
+
+
+def test_a_model_with_numbers_that_are_neither_saved_nor_repeatable_cannot_be_saved(
+    keeper: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(
+        ContractError, match="cannot be saved as its config and weights: golden outputs differ"
+    ):
+        keeping(noisy=True).save(tmp_path / "m")
+    assert not (tmp_path / "m").exists()
+
+
+@pytest.mark.parametrize(("name", "fits"), [("NewerKeeper", True), ("ContraryKeeper", False)])
+def test_an_option_that_is_newer_than_the_model_may_have_a_default_that_changes_nothing(
+    keeper: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, fits: bool
+) -> None:
+    model = keeping()
+    folder = model.save(tmp_path / "m")
+    points = keeper / "emozoo_keepers-1.2.dist-info" / "entry_points.txt"
+    points.write_text(points.read_text().replace(":Keeper", f":{name}"))
+    refresh(monkeypatch)
+    if fits:
+        assert_same_outputs(model, load_model(folder, "cpu"))
+    else:
+        with pytest.raises(CorruptModelError, match="golden outputs differ"):
+            load_model(folder, "cpu")
+
+
+# --- requirements and devices ---------------------------------------------------------------------------------
+
+
+def test_a_missing_plugin_is_named_with_the_pip_line_before_anything_is_built(
+    keeper: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = keeping().save(tmp_path / "m")
+    (keeper / "emozoo_keepers-1.2.dist-info").rename(keeper / "gone")
+    refresh(monkeypatch)
+    monkeypatch.setattr(EmotionModel, "__init__", lambda *_: pytest.fail("something was built"))
+    pip = r'needs emozoo-keepers>=1.2,<2 \(not installed\): pip install "emozoo-keepers>=1.2,<2"'
+    with pytest.raises(MissingPluginError, match=pip):
+        load_model(folder, "cpu")
+
+
+def test_a_plugin_in_an_older_version_is_named_with_the_version_that_is_there(
+    keeper: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = keeping().save(tmp_path / "m")
+    metadata = keeper / "emozoo_keepers-1.2.dist-info" / "METADATA"
+    metadata.write_text(metadata.read_text().replace("Version: 1.2", "Version: 1.1.9"))
+    refresh(monkeypatch)
+    with pytest.raises(MissingPluginError, match=r"emozoo-keepers>=1.2,<2 \(1.1.9\): pip install"):
+        load_model(folder, "cpu")
+
+
+@pytest.mark.parametrize("device", ["cpu", "auto", "cpu:0"])
+def test_a_model_is_loaded_to_the_device_that_is_asked_for(tmp_path: Path, device: str) -> None:
+    model = emozoo.load(tiny_model().save(tmp_path / "m"), device=device)
+    wanted = "cuda" if device == "auto" and torch.cuda.is_available() else "cpu"
+    assert {value.device.type for value in model.state_dict().values()} == {wanted}
+
+
+@pytest.mark.parametrize("device", ["banana", "meta", "cuda:99", "cpu:x", ""])
+def test_a_device_that_does_not_exist_is_refused_by_name(tmp_path: Path, device: str) -> None:
+    with pytest.raises(RecipeError, match=f"device '{device}': write auto, cpu, cuda or cuda:N"):
+        load_model(tiny_model().save(tmp_path / "m"), device)
+
+
+# --- writing --------------------------------------------------------------------------------------------------
+
+
+def test_an_older_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
+    save_model(tiny_model(seed=1), tmp_path / "m", {"name": "old"}, "# Old\n")
+    new = tiny_model(seed=2)
+    new.save(tmp_path / "m")
+    assert sorted(contents(tmp_path / "m")) == list(FILES)
+    assert_same_outputs(load_model(tmp_path / "m", "cpu"), new)
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+@pytest.mark.parametrize("at", ["write", "first rename", "second rename"])
+def test_a_failure_while_saving_keeps_the_older_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
+    folder = tiny_model(seed=1).save(tmp_path / "m")
+    before = contents(folder)
+    calls: list[str] = []
+    rename = os.replace
+
+    def failing(source: Path, target: Path) -> None:
+        calls.append(str(target))
+        if len(calls) == {"first rename": 1, "second rename": 2}.get(at):
+            raise OSError("the disk is full")
+        rename(source, target)
+
+    def full(path: Path) -> None:
+        raise OSError("the disk is full")
+
+    if at == "write":
+        monkeypatch.setattr(folders, "write_manifest", full)
+    else:
+        monkeypatch.setattr(os, "replace", failing)
+    with pytest.raises(OSError, match="the disk is full"):
+        tiny_model(seed=2).save(folder)
+    monkeypatch.undo()
+    assert contents(folder) == before
+    assert [path.name for path in tmp_path.iterdir()] == ["m"]
+
+
+def test_a_folder_or_file_that_is_no_model_is_never_overwritten(tmp_path: Path) -> None:
+    thesis = tmp_path / "thesis"
+    thesis.mkdir()
+    (thesis / "chapter1.txt").write_text("years of work")
+    web = tmp_path / "web"
+    web.mkdir()
+    (web / "manifest.json").write_text("{}")
+    (web / "index.html").write_text("<html>")
+    file = tmp_path / "file"
+    file.write_text("a file")
+    for place in (thesis, web, file):
+        with pytest.raises(
+            CorruptModelError, match="not a model folder, or holds more than one; it is left as it is"
+        ):
+            tiny_model().save(place)
+    assert (thesis / "chapter1.txt").read_text() == "years of work"
+    assert sorted(contents(web)) == ["index.html", "manifest.json"]
+    assert file.read_text() == "a file"
+
+
+def test_a_model_goes_into_an_empty_folder_and_behind_a_link(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "empty")
+    returned = tiny_model().save(tmp_path / "link")
+    assert returned == tmp_path / "link"
+    assert (tmp_path / "link").is_symlink()
+    assert sorted(contents(tmp_path / "empty")) == list(FILES)
+
+
+def test_others_may_read_what_was_saved_as_the_umask_says(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        folder = tiny_model().save(tmp_path / "m")
+    finally:
+        os.umask(before)
+    assert {path.name: oct(path.stat().st_mode & 0o777) for path in folder.iterdir()} == dict.fromkeys(
+        FILES, "0o640"
+    )
+    assert oct(folder.stat().st_mode & 0o777) == "0o750"
+
+
+def change_head(model: EmotionModel) -> None:
+    model.heads["emotion"] = torch.nn.Linear(64, 7)
+
+
+def diverge(model: EmotionModel) -> None:
+    model.heads["vad"].layers[1].bias.data.fill_(float("nan"))
+
+
+@pytest.mark.parametrize(
+    ("tamper", "message"),
+    [
+        (EmotionModel.half, "F16"),
+        (change_head, "missing: heads.emotion.layers.1.weight"),
+        (diverge, "not finite"),
+    ],
+    ids=["half precision", "another head", "not a number"],
+)
+def test_a_model_that_could_not_be_loaded_again_is_not_saved(
+    tmp_path: Path, tamper: object, message: str
+) -> None:
+    model = tiny_model()
+    tamper(model)
+    with pytest.raises(ContractError, match=rf"cannot be saved as its config and weights: [\s\S]*{message}"):
+        model.save(tmp_path / "m")
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- verifying ------------------------------------------------------------------------------------------------
+
+
+def test_golden_outputs_are_what_the_model_makes_of_the_golden_input(tmp_path: Path) -> None:
+    model = tiny_model()
+    golden = load_file(model.save(tmp_path / "m") / "golden.safetensors")
+    assert golden["input"].dtype == torch.uint8
+    for name, value in model.predict_outputs(golden["input"]).items():
+        assert torch.equal(golden[f"output.{name}"], value)
+
+
+def rewrite_golden(folder: Path, **changes: torch.Tensor | None) -> None:
+    golden = load_file(folder / "golden.safetensors") | changes
+    save_file(
+        {name: value for name, value in golden.items() if value is not None}, folder / "golden.safetensors"
+    )
+    write_manifest(folder)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"output.emotion": torch.zeros(2, 7)}, "golden outputs differ by"),
+        ({"output.emotion": torch.full((2, 7), float("nan"))}, "not finite"),
+        ({"output.emotion": torch.zeros(2, 1)}, "golden outputs are"),
+        ({"output.emotion": None}, "golden outputs are"),
+        ({"output.other": torch.zeros(2, 1)}, "golden outputs are"),
+        ({"input": None}, "golden outputs are"),
+        ({"input": torch.zeros(2, 3, 48, 48, dtype=torch.uint8)}, "the golden input is"),
+        ({"input": torch.zeros(0, 1, 48, 48, dtype=torch.uint8)}, "the golden input is"),
+        ({"input": torch.zeros(2, 1, 48, 48)}, "the golden input is"),
+        ({"input": torch.zeros(2, 1, 48, 48, dtype=torch.uint8)}, "golden outputs differ by"),
+    ],
+)
+def test_golden_outputs_that_the_model_does_not_give_are_found(
+    tmp_path: Path, changes: dict[str, torch.Tensor | None], message: str
+) -> None:
+    folder = tiny_model().save(tmp_path / "m")
+    rewrite_golden(folder, **changes)
+    model = load_model(folder, "cpu")
+    with pytest.raises(CorruptModelError, match=message):
+        verify_golden(model, folder)
+
+
+def test_weights_of_another_model_under_a_manifest_made_to_match_do_not_pass_verification(
+    tmp_path: Path,
+) -> None:
+    folder, other = (tiny_model(seed=seed).save(tmp_path / str(seed)) for seed in (1, 2))
+    (folder / "model.safetensors").write_bytes((other / "model.safetensors").read_bytes())
+    write_manifest(folder)
+    with pytest.raises(CorruptModelError, match="golden outputs differ by"):
+        verify_golden(load_model(folder, "cpu"), folder)
+
+
+def test_a_difference_as_small_as_between_machines_passes(tmp_path: Path) -> None:
+    folder = tiny_model().save(tmp_path / "m")
+    value = load_file(folder / "golden.safetensors")["output.emotion"]
+    rewrite_golden(folder, **{"output.emotion": value + 2e-5 * value.abs().max()})
+    assert verify_golden(load_model(folder, "cpu"), folder) == pytest.approx(2e-5, rel=0.2)
+
+
+def test_a_newer_format_says_how_to_upgrade_whatever_else_is_new(tmp_path: Path) -> None:
+    folder = tiny_model().save(tmp_path / "m")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({"format": 2, "emozoo_version": "9.0", "parts": config}))
+    (folder / "manifest.json").write_text(json.dumps({"format": 2, "entries": ["config.json", "extra.bin"]}))
+    with pytest.raises(CorruptModelError, match=r"has format 2, emozoo .* reads 1: pip install -U emozoo"):
+        load_model(folder, "cpu")
+
+
+# --- stamps ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the files that have been hashed."""
+    names: list[str] = []
+    digest = stamps.sha256
+
+    def counting(path: Path) -> str:
+        names.append(path.name)
+        return digest(path)
+
+    monkeypatch.setattr(stamps, "sha256", counting)
+    return names
+
+
+@pytest.fixture
+def settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let files count as left alone at once."""
+    monkeypatch.setattr(stamps, "SETTLED", -1.0)
+
+
+def test_an_untouched_file_is_not_hashed_twice(tmp_path: Path, hashed: list[str], settled: None) -> None:
+    folder = tiny_model().save(tmp_path / "m")
+    hashed.clear()
+    load_model(folder, "cpu")
+    assert sorted(hashed) == ["config.json", "golden.safetensors", "model.safetensors"]
+    load_model(folder, "cpu")
+    assert len(hashed) == 3
+
+
+def test_a_touched_file_is_hashed_again_and_a_changed_one_is_found(
+    tmp_path: Path, hashed: list[str], settled: None
+) -> None:
+    folder = tiny_model().save(tmp_path / "m")
+    load_model(folder, "cpu")
+    hashed.clear()
+    os.utime(folder / "config.json")
+    load_model(folder, "cpu")
+    assert hashed == ["config.json"]
+    weights = folder / "model.safetensors"
+    status = weights.stat()
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    with open(weights, "r+b") as file:  # in place: same inode, same size
+        file.write(data)
+    os.utime(weights, ns=(status.st_atime_ns, status.st_mtime_ns))  # and the old time of modification
+    with pytest.raises(CorruptModelError, match=r"model\.safetensors is damaged"):
+        load_model(folder, "cpu")
+
+
+def test_a_file_that_has_just_been_written_is_not_trusted_to_stay(tmp_path: Path, cache: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"one")
+    assert stamps.matches(path, stamps.sha256(path))
+    assert not cache.exists()
+    later = time.time() - 10
+    os.utime(path, (later, later))
+    assert stamps.matches(path, stamps.sha256(path))
+    assert not cache.exists(), "its change time is recent"
+
+
+@pytest.mark.parametrize("fault", ["file in place of the folder", "stamp is no text", "no home"])
+def test_a_cache_that_cannot_be_used_only_costs_time(
+    tmp_path: Path, cache: Path, settled: None, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    folder = tiny_model().save(tmp_path / "m")
+    if fault == "file in place of the folder":
+        cache.write_text("")
+    elif fault == "no home":
+        for name in ("EMOZOO_CACHE", "XDG_CACHE_HOME"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setattr(Path, "expanduser", lambda self: (_ for _ in ()).throw(RuntimeError("no home")))
+    else:
+        load_model(folder, "cpu")
+        for stamp in (cache / "emozoo" / "verified").iterdir():
+            stamp.write_bytes(b"\xff\xfe")
+    load_model(folder, "cpu")

@@ -1,0 +1,320 @@
+"""A model is composed from its config, keeps the contracts of its parts, and says what it is made of."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from small import BACKBONE, HEADS, install, photos, tiny_config, tiny_model
+from torch import nn
+
+import emozoo
+from emozoo.errors import ContractError, RecipeError, UnknownComponentError
+from emozoo.model import create, evaluating
+from emozoo.recipe import Recipe, load_recipe
+
+RECIPE = """
+name = "tiny"
+[model]
+backbone = {name = "resnet18", stem = "strided", width = 8}
+heads = {emotion = {name = "classification"}, vad = {name = "vad", dimensions = ["arousal", "valence"]}}
+[data]
+name = "synthetic"
+"""
+
+ODD_PARTS = """
+from torch import nn
+import torch
+
+class Base(nn.Module):
+    input_kind = "frames"
+    out_features = 4
+    def __init__(self, in_channels): super().__init__(); self.layer = nn.Linear(in_channels, 4)
+    def forward(self, x): return self.layer(x.mean((-2, -1)))
+
+class Undeclared(Base):
+    out_features = None
+
+class Wider(Base):
+    out_features = 5
+
+class Sideways(Base):
+    input_kind = "sideways"
+
+class Clips(Base):
+    input_kind = "clips"
+    def forward(self, x):
+        assert x.ndim == 5
+        self.seen = tuple(x.shape)
+        return self.layer(x.mean((-3, -2, -1)))
+
+def function(in_channels):
+    return lambda x: x.mean((-2, -1))
+
+class TooMany(nn.Module):
+    task, out_features = "odd", 2
+    def __init__(self, in_features, labels): super().__init__()
+    def forward(self, features): return features.new_zeros(len(features), 3)
+
+class Narrow(nn.Module):
+    def __init__(self, in_features): super().__init__(); self.out_features = in_features
+    def forward(self, x, mask=None):
+        from emozoo.contracts import Aggregated
+        return Aggregated(x.mean((1, 2))[:, 1:])
+"""
+ODD_POINTS = {
+    **{f"backbones/{name.lower()}": name for name in ("Base", "Undeclared", "Wider", "Sideways", "Clips", "function")},
+    "heads/toomany": "TooMany",
+    "aggregators/narrow": "Narrow",
+}  # fmt: skip
+
+
+@pytest.fixture
+def odd(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    site.mkdir()
+    install(monkeypatch, site, "odd-parts", "1.0", ODD_POINTS, ODD_PARTS)
+
+
+def images(count: int, channels: int = 1, side: int = 44) -> torch.Tensor:
+    return torch.randn(count, channels, side, side, generator=torch.Generator().manual_seed(1))
+
+
+def test_every_head_answers_every_image_with_the_width_it_declares() -> None:
+    output = tiny_model()(images(5))
+    assert {name: tuple(value.shape) for name, value in output.heads.items()} == {
+        "emotion": (5, 7),
+        "vad": (5, 3),
+    }
+    assert output.features.shape == (5, 64)
+    assert output.clip_weights is None
+    assert output.frame_weights is None
+
+
+def test_all_heads_are_given_the_same_features() -> None:
+    model = tiny_model()
+    output = model(images(3))
+    for name, head in model.heads.items():
+        torch.testing.assert_close(output.heads[name], head(output.features), rtol=0, atol=0)
+
+
+def test_a_video_is_the_mean_of_its_real_frames() -> None:
+    model = tiny_model(aggregator={"name": "mean"})
+    videos = torch.randn(2, 3, 4, 1, 44, 44, generator=torch.Generator().manual_seed(2))
+    mask = torch.rand(2, 3, 4, generator=torch.Generator().manual_seed(3)) < 0.6
+    output = model(videos, mask)
+    for video, real, features, logits in zip(
+        videos, mask, output.features, output.heads["emotion"], strict=True
+    ):
+        frames = [video[c, f] for c in range(3) for f in range(4) if real[c, f]]
+        alone = torch.stack([model.backbone(frame[None])[0] for frame in frames]).mean(0)
+        torch.testing.assert_close(features, alone, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(logits, model.heads["emotion"](alone[None])[0], rtol=1e-5, atol=1e-6)
+
+
+def test_what_masked_frames_hold_does_not_matter() -> None:
+    model = tiny_model(aggregator={"name": "mean"})
+    videos = torch.randn(1, 1, 3, 1, 44, 44)
+    other = videos.clone()
+    other[0, 0, 2] = 77.0
+    mask = torch.tensor([[[True, True, False]]])
+    assert torch.equal(model(videos, mask).heads["vad"], model(other, mask).heads["vad"])
+
+
+def test_an_image_is_a_video_of_one_frame_to_a_model_with_an_aggregator() -> None:
+    model = tiny_model(aggregator={"name": "mean"})
+    batch = images(3)
+    video = model(batch[:, None, None])
+    assert torch.equal(model(batch).heads["emotion"], video.heads["emotion"])
+
+
+@pytest.mark.parametrize("shape", [(1, 44, 44), (2, 3, 1, 44, 44), (1, 2, 3, 1, 44, 44)])
+def test_an_input_with_other_axes_is_refused_with_the_shapes_that_are_taken(shape: tuple[int, ...]) -> None:
+    with pytest.raises(
+        ContractError, match=r"images are \(B, C, H, W\); videos, .* need a model with an aggregator"
+    ):
+        tiny_model()(torch.zeros(shape))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"heads": {"odd": {"name": "toomany"}}}, r"head 'odd' returned \(2, 3\), it declares \(2, 2\)"),
+        ({"backbone": {"name": "wider"}}, r"the backbone returned \(2, 4\), it declares \(2, 5\)"),
+        (
+            {"backbone": {"name": "base"}, "aggregator": {"name": "narrow"}},
+            r"the aggregator returned \(2, 3\)",
+        ),
+    ],
+)
+def test_a_part_that_returns_another_shape_than_it_declares_is_named(
+    odd: None, changes: dict, message: str
+) -> None:
+    model = create(tiny_config(**{"backbone": {"name": "base"}, **changes}))
+    with pytest.raises(ContractError, match=message):
+        model(images(2))
+
+
+@pytest.mark.parametrize(
+    ("backbone", "error", "message"),
+    [
+        (
+            "undeclared",
+            ContractError,
+            r"model.backbone: Undeclared must declare out_features \(int\), has None",
+        ),
+        ("sideways", ContractError, "input_kind is 'sideways', not 'frames' or 'clips'"),
+        ("function", ContractError, "odd-parts:function built a function, not a torch.nn.Module"),
+        ("clips", RecipeError, "model.aggregator: a backbone that sees clips needs one"),
+    ],
+)
+def test_a_part_that_does_not_keep_its_contract_is_refused_when_it_is_built(
+    odd: None, backbone: str, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        create(tiny_config(backbone={"name": backbone}))
+
+
+def test_a_clip_backbone_sees_each_clip_whole_with_time_before_space(odd: None) -> None:
+    model = create(tiny_config(backbone={"name": "clips"}, aggregator={"name": "mean"}))
+    video = torch.randn(2, 3, 5, 1, 8, 9)
+    output = model(video)
+    assert model.backbone.seen == (6, 1, 5, 8, 9)
+    expected = model.backbone.layer(video.mean((2, 4, 5))).mean(1)
+    torch.testing.assert_close(output.features, expected)
+
+
+@pytest.mark.parametrize("name", ["keys", "pop", "train", "forward"])
+def test_a_head_may_not_be_called_like_a_method_of_torch(name: str) -> None:
+    with pytest.raises(RecipeError, match=f"model.heads.{name}: '{name}' has a meaning in torch"):
+        create(tiny_config(heads={name: {"name": "classification"}}))
+
+
+def test_an_option_that_a_part_does_not_take_is_refused_before_anything_is_built() -> None:
+    with pytest.raises(RecipeError, match=r"model.heads.vad.bound: unknown key. Did you mean 'bounded'"):
+        create(tiny_config(heads={"vad": {"name": "vad", "bound": "clip"}}))
+    with pytest.raises(
+        UnknownComponentError, match=r"no backbone is called 'resnet81'\. Did you mean 'resnet18'"
+    ):
+        create(tiny_config(backbone={"name": "resnet81"}))
+
+
+def test_a_model_is_created_from_a_file_with_overrides(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.toml"
+    path.write_text(RECIPE)
+    model = emozoo.create(path, ["model.backbone.width=4", "model.labels=['calm', 'wild']"], seed=0)
+    assert model.heads["emotion"].out_features == 2
+    assert model.backbone.out_features == 32
+    assert model.labels == ("calm", "wild")
+    from_recipe = emozoo.create(load_recipe(path))
+    assert from_recipe.backbone.out_features == 64
+
+
+def test_overrides_apply_to_files_alone(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.toml"
+    path.write_text(RECIPE)
+    recipe: Recipe = load_recipe(path)
+    with pytest.raises(RecipeError, match="overrides apply to a recipe file or a zoo name"):
+        create(recipe, ["model.backbone.width=4"])
+
+
+def test_the_seed_alone_decides_the_initial_weights() -> None:
+    first, again, other = (create(tiny_config(), seed=seed).state_dict() for seed in (3, 3, 4))
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not torch.equal(first["backbone.conv1.weight"], other["backbone.conv1.weight"])
+
+
+def test_the_config_names_each_part_in_full_with_every_option() -> None:
+    model = create(tiny_config(aggregator={"name": "mean"}))
+    assert model.config.model_dump(mode="json") == {
+        "labels": ["angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"],
+        "preprocess": {
+            "size": 48, "crop": 44, "colour": "grey", "fit": "crop", "mean": [0.5], "std": [0.25],
+        },
+        "backbone": {"name": "emozoo:resnet18", "stem": "strided", "width": 8},
+        "aggregator": {"name": "emozoo:mean"},
+        "heads": {
+            "emotion": {"name": "emozoo:classification", "dropout": 0.0, "hidden": []},
+            "vad": {
+                "name": "emozoo:vad", "dimensions": ["valence", "arousal", "dominance"], "bounded": "tanh",
+                "dropout": 0.0, "hidden": [],
+            },
+        },
+    }  # fmt: skip
+
+
+def test_the_saved_config_is_the_model_s_config_and_what_it_requires(tmp_path: Path) -> None:
+    model = tiny_model()
+    saved = json.loads((model.save(tmp_path / "m") / "config.json").read_text())
+    assert saved.pop("format") == 1
+    assert saved.pop("emozoo_version") == emozoo.__version__
+    assert saved.pop("requires") == model.requires == {"emozoo": ">=0.1.0,<0.2"}
+    assert saved == model.config.model_dump(mode="json")
+
+
+def test_a_part_of_a_plugin_makes_the_plugin_a_requirement(odd: None) -> None:
+    model = create(tiny_config(backbone={"name": "base"}))
+    assert model.config.backbone.name == "odd-parts:base"
+    assert model.requires == {"odd-parts": ">=1.0,<2", "emozoo": ">=0.1.0,<0.2"}
+
+
+def test_a_model_that_is_being_trained_predicts_as_in_evaluation_and_goes_on_training() -> None:
+    model = tiny_model()
+    pixels = torch.from_numpy(photos(3))[:, None]
+    expected = model.predict_outputs(pixels)
+    model.train()
+    model.backbone.bn1.eval()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    modes = {name: module.training for name, module in model.named_modules()}
+    outputs = model.predict_outputs(pixels)
+    assert all(torch.equal(outputs[name], expected[name]) for name in expected)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert {name: module.training for name, module in model.named_modules()} == modes
+
+
+def test_modes_come_back_after_an_error() -> None:
+    model = nn.Sequential(nn.Dropout(), nn.BatchNorm1d(2)).train()
+    model[1].eval()
+    seen = []
+    model[0].register_forward_hook(lambda *_: seen.append(model[0].training))
+    with pytest.raises(RuntimeError), evaluating(model):
+        model(torch.zeros(1, 99))
+    assert seen == [False]
+    assert (model.training, model[0].training, model[1].training) == (True, True, False)
+
+
+@pytest.mark.parametrize(("tta", "views"), [("none", 1), ("flip", 2), ("ten-crop", 10)])
+def test_test_time_augmentation_averages_the_raw_outputs_of_the_views(tta: str, views: int) -> None:
+    model = tiny_model(seed=5)
+    pixels = torch.from_numpy(photos(2))[:, None]
+    outputs = model.predict_outputs(pixels, tta)
+    for index, image in enumerate(pixels):
+        crops = model.preprocessor.views(image[None], tta)[0]
+        assert len(crops) == views
+        with torch.no_grad():
+            alone = [model(crop[None]).heads["emotion"][0] for crop in crops]
+        torch.testing.assert_close(outputs["emotion"][index], sum(alone) / views, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "pixels",
+    [
+        torch.zeros(2, 1, 64, 64, dtype=torch.uint8),
+        torch.zeros(2, 3, 48, 48, dtype=torch.uint8),
+        torch.zeros(2, 1, 48, 48),
+    ],
+    ids=["another size", "another number of channels", "another type"],
+)
+def test_pixels_that_were_not_decoded_for_this_model_are_refused_and_never_cropped_askew(
+    pixels: torch.Tensor,
+) -> None:
+    with pytest.raises(ContractError, match=r"this model takes uint8 \(N, \(1, 48, 48\)\): decode them"):
+        tiny_model().predict_outputs(pixels)
+
+
+def test_a_model_without_parts_to_choose_is_what_the_recipe_says_and_no_more() -> None:
+    model = create(tiny_config(heads={"vad": HEADS["vad"]}, backbone=BACKBONE))
+    assert list(model.heads) == ["vad"]
+    assert model.aggregator is None
