@@ -53,6 +53,11 @@ class Prediction:
         values = {name: vad[name] for name in DIMENSIONS if name in vad}
         return cls(source, parts, label.get("label"), label.get("probabilities"), values or None)
 
+    @property
+    def confidence(self) -> float | None:
+        """The probability of the label."""
+        return None if self.label is None or self.probabilities is None else self.probabilities[self.label]
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
         tree: dict[str, Any] = {"source": self.source}
@@ -163,7 +168,7 @@ def expand(source: Any) -> list[Any] | None:
     """
     if isinstance(source, list | tuple):
         return list(source)
-    if not isinstance(source, str | Path):
+    if not isinstance(source, str | Path) or source == "":
         return None
     path = Path(source)
     if path.is_dir():

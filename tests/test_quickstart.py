@@ -86,7 +86,9 @@ def test_the_readmes_recipe_is_a_recipe_that_builds(place: Path) -> None:
 
 
 def test_the_readme_names_every_command(place: Path) -> None:
-    listing = subprocess.run([sys.executable, "-m", "emozoo", "--help"], capture_output=True, text=True).stdout
+    listing = subprocess.run(
+        [sys.executable, "-m", "emozoo", "--help"], capture_output=True, text=True
+    ).stdout
     commands = re.findall(r"^  ([a-z]+)  ", listing.partition("Commands:")[2], re.MULTILINE)
     assert len(commands) >= 10
     text = README.read_text()

@@ -12,11 +12,15 @@ from emozoo.cli.train import ASSIGNMENTS
 def evaluate(
     model: str = typer.Argument(help="A zoo name, or dir:FOLDER."),
     data: Path | None = typer.Option(None, "--data", help="Where the dataset lies."),
-    split: str | None = typer.Option(None, "--split", help="Which split; may be left out where there is one."),
+    split: str | None = typer.Option(
+        None, "--split", help="Which split; may be left out where there is one."
+    ),
     reader: str | None = typer.Option(None, "--reader", help="Dataset reader, where it is not recognised."),
     options: list[str] | None = ASSIGNMENTS,
     tta: str = typer.Option("none", "--tta", help="Test-time augmentation: none, flip, ten-crop."),
-    out: Path | None = typer.Option(None, "--out", help="Where the reports go; eval/MODEL-SPLIT if not given."),
+    out: Path | None = typer.Option(
+        None, "--out", help="Where the reports go; eval/MODEL-SPLIT if not given."
+    ),
     device: str = typer.Option("auto", "--device", help="auto, cpu, cuda, cuda:1, ..."),
 ) -> None:
     """Measure a model on a split: metrics.json, predictions.parquet, report.md, report.html and pictures.

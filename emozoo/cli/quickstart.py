@@ -50,33 +50,41 @@ def _evaluated(out: Path) -> None:
 
 def _predict(model: EmotionModel, recipe: Recipe, out: Path) -> None:
     """Write held-out faces as photos, predict the folder, and draw them with what was said of them."""
-    from emozoo.data.preprocess import open_image
-    from emozoo.data.reading import open_reader, read
     from emozoo.evaluation.plots import face_grid
+    from emozoo.predictions import table_line
 
-    rows = read(open_reader(recipe.data), recipe.data.name)
-    held_out = rows.filter(lambda split: split == recipe.data.report, input_columns="split").select(
-        range(FACES)
-    )
-    folder = out / "faces"
-    folder.mkdir(exist_ok=True)
-    for row in held_out:
-        open_image(row["image"]["bytes"]).save(folder / f"{row['id']}.png")
-    found: Any = model.predict(folder)
-    truth = {str(folder / f"{row['id']}.png"): row for row in held_out}
-    names = rows.features["label"].names
-    right = [item.label == names[truth[item.source]["label"]] for item in found]
+    truth = _held_out(recipe, out / "faces")
+    found: Any = model.predict([out / "faces" / name for name in truth])
+    right = [item.label == truth[Path(item.source).name] for item in found]
     captions = [
-        f"{item.label} {item.probabilities[item.label]:.0%}\nV {item.vad['valence']:+.2f}" for item in found
+        f"{item.label} {item.confidence:.0%}\n"
+        + " ".join(f"{k[0].upper()}{v:+.1f}" for k, v in item.vad.items())
+        for item in found
     ]
     pixels = [model.preprocessor.decode(item.source).numpy() for item in found]
-    face_grid(
-        out / "faces.png", pixels, captions, correct=right, title="held-out faces and what the model says"
-    )
-    typer.echo(
-        f"\n4. Use it: model.predict('{folder}') names {sum(right)} of {len(right)} held-out faces right, such as"
-    )
-    typer.echo(f"   {found[0].to_dict()}")
+    title = "held-out faces and what the model says (valence, arousal, dominance)"
+    face_grid(out / "faces.png", pixels, captions, correct=right, title=title)
+    typer.echo(f"\n4. Use it: model.predict('{out / 'faces'}')")
+    for item in found[:4]:
+        typer.echo(f"   {table_line(item)}")
+    typer.echo(f"   {sum(right)} of {len(right)} held-out faces are named right")
+
+
+def _held_out(recipe: Recipe, folder: Path) -> dict[str, str]:
+    """Write faces of the reported split to a folder; return the category of each file."""
+    from emozoo.data.preprocess import open_image
+    from emozoo.data.reading import open_reader, read
+
+    rows = read(open_reader(recipe.data), recipe.data.name)
+    names = rows.features["label"].names
+    test = [index for index, split in enumerate(rows["split"]) if split == recipe.data.report]
+    folder.mkdir(exist_ok=True)
+    truth = {}
+    for row in rows.select(test[:: len(test) // FACES][:FACES]):
+        file = f"{row['id']}.png"
+        open_image(row["image"]["bytes"]).save(folder / file)
+        truth[file] = names[row["label"]]
+    return truth
 
 
 def _next(out: Path) -> None:

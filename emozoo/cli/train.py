@@ -6,7 +6,9 @@ from pathlib import Path
 
 import typer
 
-ASSIGNMENTS = typer.Option(None, "--set", help="Override a key: train.epochs=3. May be repeated.", metavar="KEY=VALUE")
+ASSIGNMENTS = typer.Option(
+    None, "--set", help="Override a key: train.epochs=3. May be repeated.", metavar="KEY=VALUE"
+)
 
 
 def train(
@@ -15,7 +17,9 @@ def train(
     out: Path | None = typer.Option(None, "--out", help="The run's folder; runs/NAME if not given."),
     assignments: list[str] | None = ASSIGNMENTS,
     resume: bool = typer.Option(False, "--resume", help="Go on from the newest checkpoint, if there is one."),
-    track: list[str] | None = typer.Option(None, "--track", help="Also log to: tensorboard, trackio, wandb, ..."),
+    track: list[str] | None = typer.Option(
+        None, "--track", help="Also log to: tensorboard, trackio, wandb, ..."
+    ),
     cpu: bool = typer.Option(False, "--cpu", help="Do not use a GPU."),
 ) -> None:
     """Train a recipe: one process, or many under `accelerate launch -m emozoo train ...` or torchrun."""
@@ -37,12 +41,12 @@ def train(
 
 def _say(folder: Path) -> None:
     from emozoo.cli.output import result_lines
-    from emozoo.training.run import MODEL, read_record
+    from emozoo.training.run import MODEL, VALIDATION, read_record
 
     record = read_record(folder)
     for line in result_lines(record["result"]):
         typer.echo(line)
     if record["selected_on"] == record["reported_on"]:
-        typer.echo("These are validation figures: the split also chose the checkpoint.")
+        typer.echo(VALIDATION)
     typer.echo(f"\nrun:    {folder}\nmodel:  {folder / MODEL}\nreport: {folder / 'report.html'}")
     typer.echo(f"next:   emozoo predict dir:{folder / MODEL} PHOTO...")

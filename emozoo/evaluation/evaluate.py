@@ -16,6 +16,7 @@ from emozoo.data.preprocess import TTA
 from emozoo.data.reading import read, reader_for
 from emozoo.data.samples import Samples, load_samples
 from emozoo.errors import DataError, RecipeError, suggest
+from emozoo.evaluation.metrics import on_source_scale
 from emozoo.evaluation.pictures import draw_result
 from emozoo.evaluation.report import write_report
 from emozoo.labels import DIMENSIONS
@@ -24,8 +25,8 @@ from emozoo.recipe import Part
 from emozoo.versions import versions
 
 if TYPE_CHECKING:
-    from accelerate import Accelerator
     import pyarrow as pa
+    from accelerate import Accelerator
 
 METRICS, PREDICTIONS = "metrics.json", "predictions.parquet"
 
@@ -117,14 +118,21 @@ def evaluate(
     *,
     split: str,
     tta: TTA = "none",
+    vad_scale: tuple[float, float] | None = None,
     resamples: int = RESAMPLES,
     accelerator: Accelerator | None = None,
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Run and measure a model on one split: (result as JSON values, raw outputs by head)."""
+    """Run and measure a model on one split: (result as JSON values, raw outputs by head).
+
+    With the scale (low, high) of the dataset's VAD annotation, errors are given on that scale too.
+    """
     outputs = run(model, samples, tta=tta, accelerator=accelerator)
     heads = measure(model, outputs, samples.targets, resamples=resamples)
     if not heads:
         raise DataError(f"split {split!r} has no targets for any head of this model")
+    for measured in heads.values():
+        if measured["task"] == "vad" and vad_scale not in (None, (-1, 1)):
+            measured["source_scale"] = on_source_scale(measured, vad_scale)
     result = {
         "split": split,
         "n": len(samples),
@@ -197,10 +205,12 @@ def evaluate_on_disk(
         raise DataError(f"name a split with --split; the dataset has {', '.join(splits)}")
     chosen = split or splits[0]
     if chosen not in splits:
-        raise DataError(f"the dataset has no split {chosen!r}.{suggest(chosen, splits)} It has: {', '.join(splits)}")
+        raise DataError(
+            f"the dataset has no split {chosen!r}.{suggest(chosen, splits)} It has: {', '.join(splits)}"
+        )
     index = [i for i, value in enumerate(rows["split"]) if value == chosen]
     samples = load_samples(rows.select(index), model.labels, model.preprocessor)
-    result, outputs = evaluate(model, samples, split=chosen, tta=tta)
+    result, outputs = evaluate(model, samples, split=chosen, tta=tta, vad_scale=opened.vad_scale)
     result = {
         "name": name,
         "model": name,

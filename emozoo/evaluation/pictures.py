@@ -17,7 +17,9 @@ from emozoo.model import EmotionModel
 def draw_history(folder: Path, history: Sequence[dict[str, Any]], best: dict[str, Any]) -> list[Path]:
     """Draw losses, the selection metric and the learning rate of a run, epoch by epoch."""
     path = folder / "curves.png"
-    epochs = [{key.replace("select.loss", "selection loss"): value for key, value in row.items()} for row in history]
+    epochs = [
+        {key.replace("select.loss", "selection loss"): value for key, value in row.items()} for row in history
+    ]
     metric = f"select.{best['metric']}"
     plots.training_curves(path, epochs, scores=[metric], best=best["epoch"])
     return [path]

@@ -30,6 +30,8 @@ from emozoo.versions import versions
 MODEL = "model"
 """The model folder inside a run's folder."""
 
+VALIDATION = "These are validation figures: the split that they are measured on also chose the checkpoint."
+
 
 def train(
     recipe: Recipe, folder: Path, *, resume: bool = False, trackers: Sequence[str] = (), cpu: bool = False
@@ -105,7 +107,9 @@ def _accelerator(config: Train, folder: Path, trackers: Sequence[str], cpu: bool
             mixed_precision="no" if precision == "fp32" else precision,
             cpu=cpu,
             log_with=[JsonlTracker(folder), *trackers],
-            project_config=ProjectConfiguration(project_dir=str(folder), logging_dir=str(folder / "tracking")),
+            project_config=ProjectConfiguration(
+                project_dir=str(folder), logging_dir=str(folder / "tracking")
+            ),
         )
     except ValueError as error:
         raise TrainingError(str(error)) from error
@@ -157,10 +161,14 @@ def _finish(
 ) -> None:  # fmt: skip
     """Measure the reported split once, and write everything; run.json comes last and marks the run as finished."""
     samples = data.report(recipe, model.preprocessor)
-    model = model.to(memory_format=torch.contiguous_format)  # as it is when it is loaded: the figures are the same
+    model = model.to(
+        memory_format=torch.contiguous_format
+    )  # as it is when it is loaded: the figures are the same
     result, outputs = evaluate(
-        model, samples, split=data.splits.report_name, tta=recipe.data.tta, accelerator=accelerator
-    )
+        model, samples,
+        split=data.splits.report_name, tta=recipe.data.tta,
+        vad_scale=data.reader.vad_scale, accelerator=accelerator,
+    )  # fmt: skip
     if not accelerator.is_main_process:
         return
     roles = {"train": data.train, "select": data.select}
@@ -179,11 +187,9 @@ def _finish(
     save_model(model, folder / MODEL, run_record, render_card(run_record))
     pictures = draw_history(folder, run_record["history"], run_record["best"])
     pictures += draw_result(folder, model, samples, outputs, result)
-    write_report(
-        {"model": recipe.name, "dataset": data.reader.title, "versions": versions(), **result},
-        folder,
-        pictures,
-    )
+    facts = {"model": recipe.name, "dataset": data.reader.title, "versions": versions()}
+    notes = [VALIDATION] if recipe.data.report is None else []
+    write_report({**facts, **result, "notes": notes}, folder, pictures)
     temporary = folder / f".{RUN}"
     temporary.write_text(json.dumps(run_record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     os.replace(temporary, folder / RUN)

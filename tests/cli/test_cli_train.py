@@ -84,7 +84,16 @@ def test_an_unknown_tracker_is_an_error_that_says_what_there_is(place: Path) -> 
 
 
 def test_eval_reproduces_the_record_and_writes_the_reports(place: Path) -> None:
-    options = ["--set", "size=24", "--set", "samples=140", "--set", "validation_samples=70", "--set", "test_samples=70"]
+    options = [
+        "--set",
+        "size=24",
+        "--set",
+        "samples=140",
+        "--set",
+        "validation_samples=70",
+        "--set",
+        "test_samples=70",
+    ]
     done = emozoo("eval", "dir:run0/model", "--reader", "synthetic", "--split", "test", *options, cwd=place)
     assert done.returncode == 0, done.stderr[-3000:]
     folder = place / "eval" / "model-test"
@@ -94,9 +103,17 @@ def test_eval_reproduces_the_record_and_writes_the_reports(place: Path) -> None:
         assert measured["heads"][head]["metrics"] == record["result"]["heads"][head]["metrics"]
     assert measured["fingerprint"] == record["data"]["roles"]["report"]["fingerprint"]
     names = {path.name for path in folder.iterdir()}
-    assert {"report.md", "report.html", "predictions.parquet", "emotion_confusion.png", "vad_scatter.png"} <= names
+    assert {
+        "report.md",
+        "report.html",
+        "predictions.parquet",
+        "emotion_confusion.png",
+        "vad_scatter.png",
+    } <= names
     table = pq.read_table(folder / "predictions.parquet")
-    right = sum(a == b for a, b in zip(*(table[f"emotion.{c}"].to_pylist() for c in ("label", "true")), strict=True))
+    right = sum(
+        a == b for a, b in zip(*(table[f"emotion.{c}"].to_pylist() for c in ("label", "true")), strict=True)
+    )
     assert right / 70 == pytest.approx(measured["heads"]["emotion"]["metrics"]["accuracy"]["value"])
 
 

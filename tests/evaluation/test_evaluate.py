@@ -138,7 +138,7 @@ def test_the_predictions_table_holds_truth_beside_prediction(model: EmotionModel
 def test_a_dataset_with_other_labels_is_refused_by_name(tmp_path: Path) -> None:
     config = {**CONFIG, "labels": ["angry", "disgust", "fear", "happy", "sad", "surprise"]}
     model = create(ModelConfig.model_validate(config))
-    with pytest.raises(DataError, match="label.* 'neutral', which the model does not"):
+    with pytest.raises(DataError, match=r"label.* 'neutral', which the model does not"):
         evaluate_on_disk(
             model, None, tmp_path, name="six", split="test", reader="synthetic",
             options=["size=24", "samples=14", "validation_samples=7", "test_samples=7"],

@@ -3,10 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from emozoo_aggregators.mean import MeanAggregator
 
 from emozoo import registry
 from emozoo.errors import ContractError, RecipeError
+from emozoo_aggregators.mean import MeanAggregator
 
 
 def test_without_a_mask_the_mean_is_over_all_frames_of_all_clips():

@@ -6,12 +6,12 @@ import sys
 import pytest
 import timm
 import torch
-from emozoo_backbones.resnet import ResNet18
-from emozoo_backbones.timm_models import TimmBackbone
 from torch import nn
 
 from emozoo import registry
 from emozoo.errors import ContractError, RecipeError
+from emozoo_backbones.resnet import ResNet18
+from emozoo_backbones.timm_models import TimmBackbone
 
 
 def _randomised(model: nn.Module) -> nn.Module:

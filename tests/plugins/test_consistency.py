@@ -11,12 +11,12 @@ from itertools import product
 
 import pytest
 import torch
-from emozoo_consistency.prototype import PrototypeCost
-from emozoo_consistency.rules import ExpectedCost, ExpectedHinge, GradedCost, StepCost, StraightThrough
 
 from emozoo import registry
 from emozoo.errors import RecipeError
 from emozoo.labels import DIMENSIONS, FER2013_LABELS
+from emozoo_consistency.prototype import PrototypeCost
+from emozoo_consistency.rules import ExpectedCost, ExpectedHinge, GradedCost, StepCost, StraightThrough
 
 ANGRY, DISGUST, FEAR, HAPPY, SAD, SURPRISE, NEUTRAL = range(7)
 

@@ -9,8 +9,6 @@ from collections import Counter
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from emozoo_datasets.fer2013 import Fer2013
-from emozoo_datasets.folders import Folders
 from fer2013_samples import (
     LABELS,
     PIXELS,
@@ -30,6 +28,8 @@ from PIL import Image
 
 from emozoo.contracts import DatasetReader
 from emozoo.errors import DataError
+from emozoo_datasets.fer2013 import Fer2013
+from emozoo_datasets.folders import Folders
 
 FORMS = [original_csv, icml_csv, csv_by_split, hdf5, parquet_shards, parquet_with_splits, class_folders]
 

@@ -8,8 +8,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from emozoo_datasets import ferplus
-from emozoo_datasets.fer2013 import Fer2013
 from fer2013_samples import (
     LABELS,
     PIXELS,
@@ -23,6 +21,8 @@ from fer2013_samples import (
 
 from emozoo.errors import DataError, EmozooWarning
 from emozoo.labels import FER2013_LABELS
+from emozoo_datasets import ferplus
+from emozoo_datasets.fer2013 import Fer2013
 
 VOTES = {
     "agreed": [0, 0, 0, 0, 8, 0, 0, 0, 1, 1],

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from emozoo_datasets.folders import Folders
 from PIL import Image
 
 from emozoo.contracts import DatasetReader
 from emozoo.errors import DataError
+from emozoo_datasets.folders import Folders
 
 
 def picture(path: Path, seed: int, size=(60, 50)) -> Path:

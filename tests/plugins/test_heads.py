@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from emozoo_heads.classification import ClassificationHead
-from emozoo_heads.vad import VADHead
 from torch import nn
 
 from emozoo import registry
 from emozoo.contracts import Targets
 from emozoo.errors import ContractError, RecipeError, TrainingError
+from emozoo_heads.classification import ClassificationHead
+from emozoo_heads.vad import VADHead
 
 LABELS = ("angry", "happy", "sad", "neutral")
 NAN = float("nan")

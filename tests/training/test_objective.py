@@ -112,7 +112,7 @@ def test_a_loss_option_that_does_not_exist_is_named_with_its_path(tiny_recipe) -
 
 
 def test_a_backbone_without_declared_convolutions_cannot_be_regularised(tiny_recipe) -> None:
-    with pytest.raises(TrainingError, match="train.orthogonal"):
+    with pytest.raises(TrainingError, match=r"train.orthogonal"):
         make(tiny_recipe, "model.backbone={name='timm/test_resnet'}", "train.orthogonal=0.5")
 
 
