@@ -12,10 +12,9 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from click.testing import Result
 from PIL import Image
 from small import photos, tiny_model
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from emozoo.cli.app import app
 from emozoo.errors import DataError, EmozooError, RecipeError
@@ -162,6 +161,7 @@ def test_test_time_augmentation_and_batches_are_passed_on(
         assert json.loads(line)["vad"] == pytest.approx(item.vad, abs=1e-6)
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from Linux's /proc")
 def test_thousands_of_photos_take_no_more_memory_than_hundreds(
     saved: tuple[EmotionModel, str], tmp_path: Path
 ) -> None:
@@ -171,10 +171,11 @@ def test_thousands_of_photos_take_no_more_memory_than_hundreds(
     for index in range(1, 2500):
         os.link(place / "0000.png", place / f"{index:04}.png")
     script = (
-        "import resource, sys; from emozoo.cli import main\n"
+        "import re, sys; from emozoo.cli import main\n"
         "try: main()\n"
         "except SystemExit as end: code = end.code\n"
-        "sys.stderr.write(f'{code} {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss}')"
+        "peak = re.search(r'VmHWM:\\s+(\\d+) kB', open('/proc/self/status').read())[1]\n"
+        "sys.stderr.write(f'{code} {peak}')"
     )
     peaks = []
     for pattern, count in (("00??.png", 100), ("*.png", 2500)):
@@ -194,7 +195,7 @@ def test_thousands_of_photos_take_no_more_memory_than_hundreds(
         assert code in ("0", "None"), done.stderr
         assert len((tmp_path / f"{count}.csv").read_text().splitlines()) == count + 1
         peaks.append(int(peak) / 1024)
-    assert peaks[1] - peaks[0] < 0, peaks
+    assert peaks[1] - peaks[0] < 3, "MiB; the pixels of 2,400 photos more would be 5.3"
 
 
 def test_a_broken_model_folder_ends_with_one_line_and_status_1(folder: Path, tmp_path: Path) -> None:
