@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from emozoo.contracts import Aggregated
-from emozoo.errors import ContractError
+from emozoo_aggregators.common import aggregated, checked
 
 
 class MeanAggregator(nn.Module):
@@ -33,16 +32,5 @@ class MeanAggregator(nn.Module):
         Raises:
             ContractError: the shapes do not fit.
         """
-        if x.ndim != 4 or x.shape[-1] != self.out_features:
-            raise ContractError(
-                f"mean: expected features (B, clips, frames, {self.out_features}), got {tuple(x.shape)}"
-            )
-        if mask is None:
-            return Aggregated(x.mean((1, 2)))
-        if mask.shape != x.shape[:3] or mask.dtype != torch.bool:
-            raise ContractError(
-                f"mean: expected a boolean mask {tuple(x.shape[:3])} for features {tuple(x.shape)}, "
-                f"got {mask.dtype} {tuple(mask.shape)}"
-            )
-        real = mask.unsqueeze(-1)
-        return Aggregated(x.masked_fill(~real, 0).sum((1, 2)) / real.sum((1, 2)))
+        x, mask = checked("mean", self.out_features, x, mask)
+        return aggregated(x.sum((1, 2)) / mask.sum((1, 2)).unsqueeze(1), mask)
