@@ -13,7 +13,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-SETTLED = 2.0
+SETTLED = 1.0
 """Seconds a file must have been left alone to be stamped: within a clock tick, a change leaves no trace."""
 
 

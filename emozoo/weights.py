@@ -38,8 +38,9 @@ def assemble(config: ModelConfig, path: Path) -> tuple[EmotionModel, bool]:
     """
     model = _build(config, "meta")
     exact = model.config == config
-    _check_header(model, path)
-    if any(True for _ in _outside_state(model)):
+    state = model.state_dict()
+    _check_header(state, path)
+    if _has_more_than(model, state):
         model, exact = _build(config, "cpu"), False
     model.load_state_dict(load_file(path), assign=True)
     left = [name for name, value in _tensors(model) if value.is_meta]
@@ -52,7 +53,9 @@ class _NoRandomNumbers(TorchFunctionMode):
     """Leaves out initial weights: meta tensors hold none, and what draws them takes seconds to import."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return args[0] if func is torch.Tensor.normal_ else func(*args, **(kwargs or {}))
+        if func in (torch.Tensor.normal_, torch.Tensor.uniform_):
+            return args[0]
+        return func(*args, **(kwargs or {}))
 
 
 def _build(config: ModelConfig, device: str) -> EmotionModel:
@@ -73,17 +76,19 @@ def _tensors(model: EmotionModel) -> Iterator[tuple[str, Tensor]]:
     yield from model.named_buffers()
 
 
-def _outside_state(model: EmotionModel) -> Iterator[str]:
-    """Yield names of buffers that are not saved, and of tensors that are mere attributes."""
-    state = model.state_dict().keys()
-    yield from (name for name, _ in model.named_buffers() if name not in state)
-    for prefix, module in model.named_modules():
-        yield from (f"{prefix}.{name}" for name, value in vars(module).items() if isinstance(value, Tensor))
+def _has_more_than(model: EmotionModel, state: Mapping[str, Tensor]) -> bool:
+    """Say whether a model has buffers that are not saved, or tensors that are mere attributes."""
+    attributes = (value for module in model.modules() for value in vars(module).values())
+    return any(name not in state for name, _ in model.named_buffers()) or any(
+        isinstance(value, Tensor) for value in attributes
+    )
 
 
-def _check_header(model: EmotionModel, path: Path) -> None:
+def _check_header(state: Mapping[str, Tensor], path: Path) -> None:
     """Compare names, shapes and types of a file with a model's before any tensor is read."""
-    expected = {name: (tuple(value.shape), DTYPES[value.dtype]) for name, value in model.state_dict().items()}
+    expected = {
+        name: (tuple(value.shape), DTYPES.get(value.dtype, str(value.dtype))) for name, value in state.items()
+    }
     try:
         with safe_open(path, framework="pt") as file:
             slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
