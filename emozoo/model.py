@@ -86,6 +86,8 @@ class EmotionModel(nn.Module):
             pooled = Aggregated(self._features(x))
         elif x.ndim in (4, 6) and self.aggregator is not None:
             videos = x if x.ndim == 6 else x[:, None, None]
+            if mask is not None and self.input_kind == "clips":  # a clip is there if any of its frames is
+                mask = mask.any(2, keepdim=True)
             pooled = self.aggregator(self._frame_features(videos), mask)
             _expect(pooled.features, (len(x), self.aggregator.out_features), "the aggregator")
         else:

@@ -177,6 +177,19 @@ def test_a_part_that_does_not_keep_its_contract_is_refused_when_it_is_built(
         create(tiny_config(backbone={"name": backbone}))
 
 
+def test_a_clip_backbone_leaves_out_clips_of_which_no_frame_is_there() -> None:
+    model = create(tiny_config(backbone={"name": "r3d"}, aggregator={"name": "mean"}), seed=0).eval()
+    clips = torch.randn(2, 3, 4, 1, 16, 16)
+    mask = torch.ones(2, 3, 4, dtype=torch.bool)
+    mask[1, 2] = False
+    mask[0, 1, 3] = False
+    with torch.no_grad():
+        masked, cut = model(clips, mask).heads["emotion"], model(clips[1:, :2]).heads["emotion"]
+        whole = model(clips).heads["emotion"]
+    torch.testing.assert_close(masked[1:], cut, atol=1e-5, rtol=0)
+    torch.testing.assert_close(masked[:1], whole[:1], atol=1e-5, rtol=0)
+
+
 def test_a_clip_backbone_sees_each_clip_whole_with_time_before_space(odd: None) -> None:
     model = create(tiny_config(backbone={"name": "clips"}, aggregator={"name": "mean"}))
     video = torch.randn(2, 3, 5, 1, 8, 9)
