@@ -54,6 +54,30 @@ class CorruptModelError(EmozooError):
     """A file of a model folder is missing, damaged, or does not belong to the others."""
 
 
+class HubError(EmozooError):
+    """The Hub did not give or take what was asked; no message of these holds a token."""
+
+
+class ModelNotFoundError(HubError):
+    """The Hub has no such model or revision, or does not show it to this token."""
+
+
+class GatedModelError(HubError):
+    """The Hub gives a model only to those who have asked for access; the message says where."""
+
+
+class HubUnavailableError(HubError):
+    """The Hub does not answer as it should, and no whole copy is in the cache."""
+
+
+class OfflineError(HubUnavailableError):
+    """The Hub cannot be reached, and no whole copy is in the cache; the message names the ways on."""
+
+
+class PushError(HubError):
+    """A model was not published as asked; the message says what is where, and what to do."""
+
+
 class DataError(EmozooError):
     """A dataset or a media file cannot be used as it is."""
 

@@ -191,9 +191,7 @@ def check_manifest(folder: Path) -> None:
     Raises:
         CorruptModelError: a file is missing, unlisted, or not the one that was saved.
     """
-    listed = _read_json(folder / MANIFEST).get("files")
-    if not isinstance(listed, dict) or not all(_is_row(row) for row in listed.values()):
-        raise CorruptModelError(f"{folder / MANIFEST} is not a manifest. {_WAY_OUT}")
+    listed = read_manifest(folder)
     for name in (*REQUIRED, *([RUN] if (folder / RUN).exists() else [])):
         if name not in listed:
             raise CorruptModelError(f"{folder / MANIFEST} does not list {name}. {_WAY_OUT}")
@@ -202,14 +200,23 @@ def check_manifest(folder: Path) -> None:
             raise CorruptModelError(
                 f"{folder / MANIFEST} lists {name!r}, which no model folder holds. {_WAY_OUT}"
             )
-        _check_file(folder / name, row)
+        check_file(folder / name, row)
+
+
+def read_manifest(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return the size and sha256 of each file that the manifest lists, unchecked."""
+    listed = _read_json(folder / MANIFEST).get("files")
+    if not isinstance(listed, dict) or not all(_is_row(row) for row in listed.values()):
+        raise CorruptModelError(f"{folder / MANIFEST} is not a manifest. {_WAY_OUT}")
+    return listed
 
 
 def _is_row(row: Any) -> bool:
     return isinstance(row, dict) and isinstance(row.get("size"), int) and isinstance(row.get("sha256"), str)
 
 
-def _check_file(path: Path, row: Mapping[str, Any]) -> None:
+def check_file(path: Path, row: Mapping[str, Any]) -> None:
+    """Compare a file with the manifest's row of it; see `check_manifest`."""
     if not path.is_file():
         raise CorruptModelError(f"{path} is missing. {_WAY_OUT}")
     size = path.stat().st_size

@@ -7,7 +7,7 @@ from typing import Any
 
 from emozoo import registry
 from emozoo.recipe import ModelConfig, load_recipe
-from emozoo.zoo import Entry, locate
+from emozoo.zoo import Entry, locate, model_folder
 
 
 def describe(name: str) -> dict[str, Any]:
@@ -16,7 +16,7 @@ def describe(name: str) -> dict[str, Any]:
     `parameters` counts values, `macs` the multiply-accumulates of one image; `weights` says where they are.
     """
     found = locate(name)
-    return _of_folder(name, found) if isinstance(found, Path) else _of_entry(found)
+    return _of_entry(found) if isinstance(found, Entry) else _of_folder(name, model_folder(name))
 
 
 def _of_entry(found: Entry) -> dict[str, Any]:
@@ -25,9 +25,7 @@ def _of_entry(found: Entry) -> dict[str, Any]:
         "name": found.name,
         **_card(recipe.card.model_dump()),
         **_facts(recipe.model),
-        "weights": str(found.weights)
-        if found.weights
-        else f"not published; emozoo train {found.name} makes them",
+        "weights": str(found.weights or found.pin or f"not published; emozoo train {found.name} makes them"),
         "recipe": str(found.recipe_file),
         **_result(found.record),
     }

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emozoo.errors import RecipeError, UnknownModelError, WeightsUnavailableError, suggest
+from emozoo.hub import fetch, parse, read_pin
+from emozoo.hub_client import HubModel
 
 if TYPE_CHECKING:
     from emozoo.model import EmotionModel
@@ -52,6 +54,11 @@ class Entry:
         """The folder with the weights, where they are part of the installation."""
         return self.folder if (self.folder / "model.safetensors").is_file() else None
 
+    @cached_property
+    def pin(self) -> HubModel | None:
+        """Where on the Hub the weights are, if they have been published."""
+        return read_pin(self.folder)
+
     def summary(self) -> dict[str, Any]:
         """Return what `emozoo list` shows, as JSON values."""
         card = self.recipe.get("card", {})
@@ -72,7 +79,7 @@ class Entry:
             "heads": heads,
             "licence": card.get("licence", ""),
             "provider": self.provider,
-            "weights": "bundled" if self.weights else "not published",
+            "weights": "bundled" if self.weights else str(self.pin or "not published"),
             "result": self._result(),
         }
 
@@ -136,43 +143,70 @@ def list_models(
     return [row for row in rows if head is None or head in row["heads"]]
 
 
-def load(source: str | Path, device: str = "auto") -> EmotionModel:
+def load(
+    source: str | Path,
+    device: str = "auto",
+    *,
+    revision: str | None = None,
+    cache_dir: str | Path | None = None,
+    token: str | bool | None = None,
+    local_files_only: bool = False,
+) -> EmotionModel:
     """Load a model.
 
     Args:
-        source: a zoo name ("mini-fer2013", or "zoo:mini-fer2013"), or a model folder: "dir:PATH", a path that
-            starts with ".", "/" or "~", or a `Path`. Other text is never taken for a folder.
+        source: a zoo name ("mini-fer2013", or "zoo:mini-fer2013"), a model of the Hub ("hub:org/name", or
+            "hub:org/name@revision"), or a model folder: "dir:PATH", a path that starts with ".", "/" or "~", or a
+            `Path`. Other text is never taken for a folder.
         device: "auto" (a GPU where there is one), "cpu", "cuda:0", ...
+        revision: a branch, tag or commit of a model of the Hub; a commit that is cached loads with no request.
+        cache_dir: the Hub's cache folder, if not the usual one.
+        token: an access token of the Hub, if not the one logged in with; False for none.
+        local_files_only: ask the Hub nothing.
 
     Raises:
         UnknownModelError: the name means nothing; says how names are written.
         WeightsUnavailableError: the zoo knows the model but its weights are not published; names the ways on.
         CorruptModelError: the folder is not exactly what was saved.
         MissingPluginError: a plugin is not installed, with the pip line.
+        HubError: the Hub does not give the model; its subclasses say whether it is unknown, gated, or out of reach.
     """
     from emozoo.folder import load_model
 
-    return load_model(model_folder(source), device)
+    folder = model_folder(
+        source, revision=revision, cache_dir=cache_dir, token=token, local_files_only=local_files_only
+    )
+    return load_model(folder, device)
 
 
-def model_folder(source: str | Path) -> Path:
-    """Return the model folder that a name or path means; see `load` for what is raised."""
-    found = locate(source)
+def model_folder(source: str | Path, *, revision: str | None = None, **access: Any) -> Path:
+    """Return the model folder that a name or path means, downloaded if need be; see `load`."""
+    found = locate(source, revision)
     if isinstance(found, Path):
         return found
-    if found.weights is None:
-        raise WeightsUnavailableError(_no_weights(found))
-    return found.weights
+    if isinstance(found, Entry):
+        if found.weights is not None:
+            return found.weights
+        if found.pin is None:
+            raise WeightsUnavailableError(_no_weights(found))
+        found = found.pin
+    return fetch(found, **access)
 
 
-def locate(source: str | Path) -> Entry | Path:
-    """Return what a name means, a zoo entry or a folder, without looking whether the folder exists.
+def locate(source: str | Path, revision: str | None = None) -> Entry | Path | HubModel:
+    """Return what a name means, a zoo entry, a folder or a model of the Hub, without looking whether it is there.
 
     Raises:
-        UnknownModelError: it means neither.
+        UnknownModelError: it means none of these.
     """
     name = str(source)
     scheme, colon, rest = name.partition(":")
+    if scheme == "hub" and rest and not isinstance(source, Path):
+        return parse(rest, revision)
+    if revision is not None:
+        raise UnknownModelError(
+            f"{name} has no revision {revision!r}: only a model of the Hub (hub:org/name) has"
+        )
     if isinstance(source, Path) or name.startswith((".", "/", "~")) or (colon and len(scheme) == 1):
         return Path(name).expanduser()
     if not colon and "/" not in name:
@@ -181,12 +215,9 @@ def locate(source: str | Path) -> Entry | Path:
         return entry(rest)
     if scheme == "dir" and rest:
         return Path(rest).expanduser()
-    if scheme == "hub" and rest:
-        raise UnknownModelError(
-            f"{source}: this version does not load from the Hub yet; download the folder and load dir:PATH"
-        )
+    hint = f" (a model of the Hub is hub:{name})" if name.count("/") == 1 and not colon else ""
     raise UnknownModelError(
-        f"{name!r} is neither a zoo name nor a path: `emozoo list` shows the names; a folder is dir:PATH"
+        f"{name!r} is neither a zoo name nor a path{hint}: `emozoo list` shows the names; a folder is dir:PATH"
     )
 
 

@@ -222,8 +222,9 @@ def test_a_bare_name_means_a_zoo_entry_even_beside_a_folder_of_that_name(name, t
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("hub:emozoo/x", "does not load from the Hub yet; download the folder and load dir:PATH"),
-        ("someone/model", "neither a zoo name nor a path: .* a folder is dir:PATH"),
+        ("hub:emozoo", "a model of the Hub is hub:org/name or hub:org/name@revision"),
+        ("hub:emozoo/../x", "a model of the Hub is hub:org/name or hub:org/name@revision"),
+        ("someone/model", r"neither .* \(a model of the Hub is hub:someone/model\): .* a folder is dir:PATH"),
         ("ftp:x", "neither a zoo name nor a path"),
         ("dir:", "neither a zoo name nor a path"),
         ("hub:", "neither a zoo name nor a path"),
