@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from emozoo.errors import EmozooError
+from emozoo.errors import EmozooError, PluginLoadError
 from emozoo.labels import DIMENSIONS, FER2013_LABELS
 from emozoo.testing.parts import check_gradients, check_module, check_shape, close, seeded
 from emozoo.testing.subject import Subject, check_options
@@ -121,8 +121,6 @@ def _check_order(subject: Subject, cost: Any, logits: Tensor, vad: Tensor, expec
     try:
         subject.resolved.build(labels, dimensions[:1])
     except EmozooError as error:
-        from emozoo.errors import PluginLoadError
-
         subject.require(
             not isinstance(error, PluginLoadError),
             f"for the dimension {dimensions[0]!r} alone it ends in {error.__cause__!r}",

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from emozoo import options as option_checks
 from emozoo.contracts import Targets
+from emozoo.errors import PluginLoadError
 from emozoo.labels import DIMENSIONS, FER2013_LABELS
 from emozoo.testing.parts import (
     COMPANIONS,
@@ -115,7 +116,10 @@ def _criterion(subject: Subject, module: Any, targets: Targets, given: dict[str,
         "it has no method criterion",
         "Add it: see emozoo.contracts",
     )
-    checked = option_checks.check_options(type(module).criterion, given, "train.losses.tested")
+    try:
+        checked = option_checks.check_options(type(module).criterion, given, "train.losses.tested")
+    except PluginLoadError as error:
+        subject.fail(str(error), "Give every keyword-only parameter of criterion a type")
     _, train = _with_unknown(torch.zeros(len(targets), 1), targets)
     with subject.doing("criterion(train) with some targets missing"):
         return module.criterion(train, **checked)
