@@ -14,6 +14,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from emozoo.model import EmotionModel, create
     from emozoo.predictions import Prediction
+    from emozoo.publish import push
     from emozoo.recipe import Recipe, load_recipe
     from emozoo.zoo import list_models, load
 
@@ -25,6 +26,7 @@ _HOMES = {
     "list_models": "emozoo.zoo",
     "load": "emozoo.zoo",
     "load_recipe": "emozoo.recipe",
+    "push": "emozoo.publish",
 }
 
 __all__ = [
@@ -37,6 +39,7 @@ __all__ = [
     "list_models",
     "load",
     "load_recipe",
+    "push",
 ]
 
 

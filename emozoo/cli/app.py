@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from emozoo.cli import card, compare, data, evaluate, models, plugins, predict, quickstart, recipe, train
+from emozoo.cli import card, compare, data, evaluate, hub, models, plugins, predict, quickstart, recipe, train
 
 app = typer.Typer(
     name="emozoo",
@@ -22,6 +22,9 @@ app.command("compare")(compare.compare)
 app.command("list")(models.list_models)
 app.command("info")(models.info)
 app.command("verify")(models.verify)
+app.command("push")(hub.push)
+app.command("download")(hub.download)
+app.command("cache")(hub.cache)
 app.add_typer(recipe.app, name="recipe")
 app.add_typer(data.app, name="data")
 app.add_typer(card.app, name="card")

@@ -27,7 +27,9 @@ def list_models(
     if not rows:
         typer.echo("no model of the zoo fits")
     else:
-        columns = ("name", "task", "dataset", "backbone", "heads", "weights", "result")
+        columns = ["name", "task", "dataset", "backbone", "heads", "weights", "result"]
+        if any(row["provider"] != "emozoo" for row in rows):
+            columns.insert(1, "provider")
         for line in table(
             columns, [{**row, "heads": "+".join(row["heads"]), "result": _figure(row)} for row in rows]
         ):
@@ -43,7 +45,7 @@ def _figure(row: dict[str, Any]) -> str:
 
 
 def info(
-    name: str = typer.Argument(help="A zoo name, or dir:FOLDER."),
+    name: str = typer.Argument(help="A zoo name, hub:ORG/NAME[@REVISION], or dir:FOLDER."),
     as_json: bool = typer.Option(False, "--json", help="Print JSON."),
 ) -> None:
     """Show what a model is: architecture, size, cost, terms, result, and where its weights are."""
@@ -60,7 +62,7 @@ def info(
         typer.echo(f"{key:<14} {'-' if value in (None, '') else shown}")
 
 
-def verify(name: str = typer.Argument(help="A zoo name, or dir:FOLDER.")) -> None:
+def verify(name: str = typer.Argument(help="A zoo name, hub:ORG/NAME[@REVISION], or dir:FOLDER.")) -> None:
     """Prove that a model folder is what was saved: hashes, structure, golden outputs."""
     from emozoo.folder import load_model, verify_golden
     from emozoo.zoo import model_folder

@@ -1,0 +1,113 @@
+"""The text of a card: its YAML header and its body, and how a new card takes the place of one edited by hand."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from emozoo.card import BEGIN, END, json_yaml
+from emozoo.errors import PushError
+
+_HEADER = re.compile(r"\s*---[ \t]*\n(.*?\n)---[ \t]*(?:\n|$)", re.DOTALL)
+_FIELD = re.compile(r"""^(?=["']?[\w-]+["']?[ \t]*:(?:\s|$))""", re.MULTILINE)
+_SECTION = re.compile(re.escape(BEGIN) + ".*?" + re.escape(END), re.DOTALL)
+
+
+def split_card(text: str) -> tuple[str, str]:
+    """Return a card's YAML header, without its fences, and its body."""
+    text = text.replace("\r\n", "\n")
+    found = _HEADER.match(text)
+    return (found[1], text[found.end() :]) if found else ("", text)
+
+
+def read_header(text: str) -> dict[str, Any]:
+    """Return a card's header.
+
+    Raises:
+        PushError: the card has none that the Hub could read; says why.
+    """
+    import yaml
+
+    header, _ = split_card(text)
+    try:
+        fields = yaml.safe_load(header)
+    except (yaml.YAMLError, ValueError) as error:
+        raise PushError(f"the card's header is not YAML: {error}") from None
+    if not isinstance(fields, dict):
+        raise PushError("the card does not begin with a YAML header between lines of ---")
+    return fields
+
+
+def check_card(text: str) -> None:
+    """Check that the Hub will read a card's header as it is meant.
+
+    Raises:
+        PushError: it is not YAML, not emozoo's, or its results are not written as the Hub wants them.
+    """
+    from huggingface_hub import ModelCardData
+
+    fields = read_header(text)
+    if fields.get("library_name") != "emozoo":
+        raise PushError(
+            "the card's header lacks `library_name: emozoo`, by which the Hub knows what loads it"
+        )
+    try:
+        ModelCardData(**fields)
+    except (ValueError, TypeError, KeyError) as error:
+        raise PushError(f"the card's header is not what the Hub reads: {error}") from None
+
+
+def merge_cards(there: str, new: str) -> str:
+    """Return the card to publish over one that is there already.
+
+    Of the one that is there everything stays but what is emozoo's: the header's fields that the new card has, and
+    the text between the markers. Tags are joined. A new card without markers is all its author's, and replaces the
+    whole text.
+    """
+    (old_header, old_body), (new_header, new_body) = split_card(there), split_card(new)
+    return f"---\n{_merge_headers(old_header, new_header)}---\n{_merge_bodies(old_body, new_body)}"
+
+
+def _merge_bodies(old: str, new: str) -> str:
+    section = _SECTION.search(new)
+    if section is None or not _SECTION.sub("", old).strip():
+        return new
+    if _SECTION.search(old):
+        return _SECTION.sub(lambda _: section[0], old, count=1)
+    return f"{new.rstrip()}\n\n{old.lstrip()}"
+
+
+def _merge_headers(old: str, new: str) -> str:
+    """Join two headers field by field, as text, so that comments and the way of writing stay."""
+    import yaml
+
+    try:
+        was = yaml.safe_load(old)
+    except (yaml.YAMLError, ValueError):
+        return new
+    if not isinstance(was, dict):
+        return new
+    now = yaml.safe_load(new)
+    wanted = {key: value for key, value in was.items() if key != "model-index" or key in now} | now
+    wanted |= _tags(was.get("tags"), now.get("tags"))
+    texts = _fields(new) | {
+        key: text for key, text in _fields(old).items() if was.get(key) == wanted.get(key)
+    }
+    lines = "".join(
+        texts[key] if key != "tags" or was.get(key) == value else json_yaml({key: value}) + "\n"
+        for key, value in wanted.items()
+        if key in texts
+    )
+    return lines if yaml.safe_load(lines) == wanted else yaml.safe_dump(wanted, sort_keys=False)
+
+
+def _tags(old: Any, new: Any) -> dict[str, Any]:
+    if not (isinstance(old, list) and isinstance(new, list)):
+        return {}
+    return {"tags": [*old, *(tag for tag in new if tag not in old)]}
+
+
+def _fields(header: str) -> dict[str, str]:
+    """Return the lines of each top-level field."""
+    blocks = [block for block in _FIELD.split(header) if ":" in block]
+    return {block.partition(":")[0].strip().strip("\"'"): block.rstrip("\n") + "\n" for block in blocks}

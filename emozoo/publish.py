@@ -1,0 +1,324 @@
+"""Publishing a model folder on the Hugging Face Hub: proved first, then put there in one commit, then read back."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from emozoo.card_text import check_card, merge_cards
+from emozoo.errors import EmozooError, HubError, ModelNotFoundError, OfflineError, PushError
+from emozoo.hub import parse
+from emozoo.hub_client import Hub, connect, explained, persistently
+from emozoo.stamps import sha256
+
+AGAIN = "Repeat the same command: what has landed is not sent twice."
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a push would do.
+
+    Attributes:
+        repo: the repository, "org/name".
+        files: each file's content, or where it is.
+        head: the commit that the push builds on; None where the repository is yet to be made.
+        changed: the files that the Hub does not hold as they are here.
+        removed: files of an older model that would not fit this one.
+        notes: what else a user should know.
+    """
+
+    repo: str
+    files: Mapping[str, Path | bytes]
+    head: str | None = None
+    changed: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Published:
+    """A model on the Hub.
+
+    Attributes:
+        repo: the repository, "org/name".
+        commit: the commit that holds the model.
+        url: the commit's page.
+        sha256: of each file.
+        new: whether there was anything to publish.
+        pull_request: the page of the pull request, if one was asked for.
+        notes: what else a user should know.
+    """
+
+    repo: str
+    commit: str
+    url: str
+    sha256: Mapping[str, str] = field(default_factory=dict)
+    new: bool = True
+    pull_request: str | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def line(self) -> str:
+        """The line that loads exactly this model, anywhere and at any time."""
+        return f'emozoo.load("hub:{self.repo}@{self.commit}")'
+
+
+def push(
+    folder: str | Path,
+    repo: str,
+    *,
+    private: bool = True,
+    pr: bool = False,
+    tag: str | None = None,
+    collection: str | None = None,
+    gated: str | None = None,
+    message: str | None = None,
+    token: str | bool | None = None,
+) -> Published:
+    """Publish a model folder in one commit, and return where it is.
+
+    The folder is first loaded in a fresh process and compared with its golden outputs, and its card is checked. A
+    card on the Hub that was edited by hand keeps what was written there; see `emozoo.card_text.merge_cards`.
+
+    Args:
+        folder: the model folder, with a card (README.md).
+        repo: "org/name"; made if there is none.
+        private: whether a repository that is made is private; one that exists stays as it is.
+        pr: open a pull request instead of changing the main branch.
+        tag: a name for the commit, "v1".
+        collection: the slug of a collection to add the repository to.
+        gated: "auto" or "manual", to give the files only to those who ask for access.
+        message: the commit's title.
+        token: an access token that may write, if not the one logged in with.
+
+    Raises:
+        CorruptModelError: the folder is not what was saved.
+        PushError: it was not published, or not all that was asked for was done; says what is where.
+        HubError: the Hub does not answer or does not know the repository.
+    """
+    if pr and (tag or collection or gated):
+        raise PushError(
+            "a pull request is not the model yet: tag, collection and gating come when it is merged"
+        )
+    if gated not in (None, "auto", "manual"):
+        raise PushError(f"gated is {gated!r}: write auto or manual")
+    hub = connect(token=token)
+    plan = plan_push(folder, repo, private=private, token=token)
+    if plan.head is None:
+        if pr:
+            raise ModelNotFoundError(f"there is no {hub.url(repo)} that a pull request could go to")
+        plan = _create(plan, hub, private)
+    if gated:
+        with _granted(plan, hub):
+            hub.api.update_repo_settings(repo, gated=gated)
+    published = _commit(plan, hub, pr, message or f"emozoo: {Path(folder).name}")
+    published = replace(published, sha256=_read_back(plan, published, hub), notes=plan.notes)
+    if tag:
+        _tag(published, tag, hub)
+    if collection:
+        with _granted(plan, hub):
+            hub.api.add_collection_item(collection, item_id=repo, item_type="model", exists_ok=True)
+    return published
+
+
+def plan_push(
+    folder: str | Path, repo: str, *, private: bool = True, token: str | bool | None = None
+) -> Plan:
+    """Prove a model folder, compare it with what the Hub holds, and return what a push would do. Nothing is changed.
+
+    Args:
+        folder: the model folder.
+        repo: "org/name".
+        private: whether the repository is meant to be private.
+        token: an access token, if not the one logged in with.
+
+    Raises:
+        as `push`.
+    """
+    if parse(repo).revision != "main":
+        raise PushError(f"{repo}: a model is pushed to org/name; its commit is what comes of it")
+    hub, files = connect(token=token), _proved(Path(folder))
+    if hub.offline:
+        raise OfflineError(f"{repo}: pushing needs the Hub, and offline mode is on (HF_HUB_OFFLINE)")
+    try:
+        info = _info(repo, hub)
+    except ModelNotFoundError:
+        return Plan(repo, files, changed=tuple(files))
+    return _compare(Plan(repo, files), info, hub, private)
+
+
+def _proved(folder: Path) -> dict[str, Path | bytes]:
+    """Return the files of a model folder that loads, in a fresh process, as what was saved."""
+    from emozoo.folder import CARD, MANIFEST, REQUIRED, RUN, check_manifest
+
+    check_manifest(folder)
+    if not (folder / CARD).is_file():
+        raise PushError(f"{folder} has no {CARD}: a model is published with a card. Training writes one.")
+    check_card((folder / CARD).read_text(encoding="utf-8"))
+    reload(folder)
+    return {name: folder / name for name in (*REQUIRED, RUN, MANIFEST, CARD) if (folder / name).is_file()}
+
+
+def reload(folder: Path) -> None:
+    """Load a model folder in a fresh process and compare it with its golden outputs.
+
+    Raises:
+        PushError: it cannot be loaded there, or is another model there.
+    """
+    command = [sys.executable, "-P", "-m", "emozoo", "verify", f"dir:{folder.resolve()}"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, stdin=subprocess.DEVNULL,
+        env={**os.environ, "HF_HUB_OFFLINE": "1"},
+    )  # fmt: skip
+    if done.returncode:
+        raise PushError(f"{folder} is not pushed: a fresh process does not load it.\n{done.stderr.strip()}")
+
+
+def _info(repo: str, hub: Hub) -> Any:
+    with explained(repo, hub.url(repo)):
+        return persistently(lambda: hub.api.model_info(repo, files_metadata=True, timeout=10))
+
+
+def _compare(plan: Plan, info: Any, hub: Hub, private: bool) -> Plan:
+    from emozoo.folder import CARD, RUN
+
+    there = {row.rfilename: row for row in info.siblings or ()}
+    files, notes = dict(plan.files), list(plan.notes)
+    if CARD in there:
+        files[CARD] = _merged(plan, there[CARD], info.sha, hub)
+    if info.private != private:
+        kind = "private" if info.private else "public"
+        notes.append(f"{hub.url(plan.repo)} exists and stays {kind}; its settings page changes that")
+    changed = tuple(name for name, data in files.items() if name not in there or not _same(there[name], data))
+    removed = tuple({RUN} & set(there) - set(files))
+    return Plan(plan.repo, files, info.sha, changed, removed, tuple(notes))
+
+
+def _merged(plan: Plan, row: Any, head: str, hub: Hub) -> bytes:
+    """Return the card, merged with the one that is there."""
+    from emozoo.folder import CARD
+
+    with tempfile.TemporaryDirectory() as folder, explained(plan.repo, hub.url(plan.repo)):
+        path = persistently(lambda: hub.api.hf_hub_download(plan.repo, CARD, revision=head, cache_dir=folder))
+        there = Path(path).read_bytes()
+    if not _same(row, there):
+        raise HubError(f"{plan.repo}: the card on the Hub arrived damaged; nothing was changed. Try again.")
+    return merge_cards(there.decode("utf-8", "replace"), _bytes(plan.files[CARD]).decode()).encode()
+
+
+def _same(row: Any, data: Path | bytes) -> bool:
+    """Say whether a file on the Hub is this one, by the hash that the Hub keeps of it."""
+    if row.lfs is not None:
+        return row.lfs["sha256"] == _sha256(data)
+    data = _bytes(data)
+    return row.blob_id == hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
+
+
+def _bytes(data: Path | bytes) -> bytes:
+    return data if isinstance(data, bytes) else data.read_bytes()
+
+
+def _sha256(data: Path | bytes) -> str:
+    return sha256(data) if isinstance(data, Path) else hashlib.sha256(data).hexdigest()
+
+
+def _create(plan: Plan, hub: Hub, private: bool) -> Plan:
+    with _granted(plan, hub):
+        hub.api.create_repo(plan.repo, private=private, exist_ok=True)
+    return _compare(plan, _info(plan.repo, hub), hub, private)
+
+
+def _commit(plan: Plan, hub: Hub, pr: bool, title: str) -> Published:
+    """Make the commit, unless the Hub holds all of it."""
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete
+
+    head = str(plan.head)
+    if not plan.changed and not plan.removed:
+        return Published(plan.repo, head, f"{hub.url(plan.repo)}/commit/{head}", new=False)
+    operations = [
+        *(CommitOperationAdd(name, plan.files[name]) for name in plan.changed),
+        *(CommitOperationDelete(name) for name in plan.removed),
+    ]
+    try:
+        made = hub.api.create_commit(
+            plan.repo, operations, commit_message=title, parent_commit=head, create_pr=pr
+        )
+    except Exception as error:
+        landed = None if pr else _landed(plan, hub)
+        if landed is None:
+            raise _refusal(plan, hub, error) from None
+        return Published(plan.repo, landed, f"{hub.url(plan.repo)}/commit/{landed}")
+    return Published(plan.repo, made.oid, made.commit_url, pull_request=made.pr_url)
+
+
+def _landed(plan: Plan, hub: Hub) -> str | None:
+    """Return the head commit if it holds what was pushed: the answer may have been lost, not the commit."""
+    try:
+        info = _info(plan.repo, hub)
+    except EmozooError:
+        return None
+    there = {row.rfilename: row for row in info.siblings or ()}
+    whole = all(name in there and _same(there[name], data) for name, data in plan.files.items())
+    return info.sha if whole and not set(plan.removed) & set(there) else None
+
+
+@contextmanager
+def _granted(plan: Plan, hub: Hub) -> Generator[None]:
+    """Turn a refusal of what one may not do into a `PushError`."""
+    try:
+        yield
+    except Exception as error:
+        raise _refusal(plan, hub, error) from None
+
+
+def _refusal(plan: Plan, hub: Hub, error: Exception) -> HubError:
+    """Return what to tell of a step that failed; what the client says is repeated only where it is about the card."""
+    url = hub.url(plan.repo)
+    status = getattr(getattr(error, "response", None), "status_code", 0)
+    if status == 412:
+        return PushError(f"{url} has changed while this was pushed; nothing of it was published. {AGAIN}")
+    if status in (401, 403, 404):
+        return PushError(
+            f"your token may not do that at {url} (HTTP {status}); nothing more was changed. Log in with one that may "
+            f"write (`hf auth login`, or HF_TOKEN), or ask its owner by a pull request: --pr"
+        )
+    if type(error) is ValueError and "README" in str(error):
+        return PushError(f"{url} does not take the card: {error}")
+    reason = f"HTTP {status}" if status else type(error).__name__
+    return PushError(f"{url} did not answer ({reason}) while this was pushed. {AGAIN}")
+
+
+def _read_back(plan: Plan, published: Published, hub: Hub) -> dict[str, str]:
+    """Compare what the Hub holds at the commit with what was sent; return the sha256 of each file."""
+    names = list(plan.files)
+    with explained(f"{plan.repo} is published as {published.commit}, but not read back", published.url):
+        rows = persistently(lambda: hub.api.get_paths_info(plan.repo, names, revision=published.commit))
+    there = {row.path: row for row in rows}
+    wrong = [name for name in names if name not in there or not _same(there[name], plan.files[name])]
+    if wrong:
+        raise PushError(
+            f"{published.url} does not hold what was pushed: {', '.join(wrong)}. Do not use this commit; push again."
+        )
+    return {name: _sha256(data) for name, data in plan.files.items()}
+
+
+def _tag(published: Published, tag: str, hub: Hub) -> None:
+    try:
+        hub.api.create_tag(published.repo, tag=tag, revision=published.commit)
+    except Exception as error:
+        done = f"{published.url} is published, but not tagged {tag}"
+        with explained(done, published.url):
+            tags = {item.name: item.target_commit for item in hub.api.list_repo_refs(published.repo).tags}
+        if tag not in tags:
+            reason = getattr(getattr(error, "response", None), "status_code", type(error).__name__)
+            raise PushError(f"{done} ({reason}). {AGAIN}") from None
+        if tags[tag] != published.commit:
+            raise PushError(f"{done}: that tag is commit {tags[tag]}. Choose another tag.") from None
