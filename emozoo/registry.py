@@ -43,6 +43,9 @@ GROUPS = {
 }
 """Component kinds and their entry-point groups."""
 
+MODELS = "emozoo.models"
+"""The entry-point group of packages that hold zoo entries."""
+
 
 Status = Literal["ok", "shadowed", "ambiguous", "incompatible"]
 
@@ -79,28 +82,47 @@ def discover() -> tuple[Component, ...]:
     `EMOZOO_PLUGINS` limits third-party distributions: "none", or a comma-separated list of names. The filter
     applies before anything is imported. A distribution whose metadata is broken is left out with a warning.
     """
-    from importlib.metadata import distributions
-
-    found: dict[str, list[Component]] = {}
-    for installed in distributions():
-        try:
-            if "emozoo." not in (installed.read_text("entry_points.txt") or ""):
-                continue
-            distribution = _normalise(installed.name)
-            if distribution not in found and _allowed(distribution):  # the first on sys.path is what imports
-                found[distribution] = _components(installed, distribution)
-        except Exception as error:  # whatever the metadata of others may hold
-            warnings.warn(
-                f"a distribution in {installed.locate_file('')} is left out: broken metadata ({error!r})",
-                EmozooWarning,
-                stacklevel=2,
-            )
+    components: list[Component] = [c for provided in _scan(_components).values() for c in provided]
     providers: dict[tuple[str, str], set[str]] = defaultdict(set)
-    components = [component for provided in found.values() for component in provided]
     for component in components:
         providers[component.kind, component.name].add(component.distribution)
     judged = [replace(c, status=_status(c, providers[c.kind, c.name])) for c in components]
     return tuple(sorted(judged, key=lambda c: (list(GROUPS).index(c.kind), c.name, c.distribution)))
+
+
+def model_packages() -> dict[str, list[str]]:
+    """Return the packages that hold zoo entries, by distribution, from metadata alone (group `emozoo.models`).
+
+    Distributions that need another version of emozoo are left out, as are those that `EMOZOO_PLUGINS` hides.
+    """
+    return {distribution: packages for distribution, packages in _scan(_model_packages).items() if packages}
+
+
+def _scan(read: Callable[[Distribution, str], list[Any]]) -> dict[str, list[Any]]:
+    """Return what can be read of every allowed distribution that has entry points of emozoo's groups."""
+    from importlib.metadata import distributions
+
+    found: dict[str, list[Any]] = {}
+    for installed in distributions():
+        try:
+            if "emozoo." not in (installed.read_text("entry_points.txt") or ""):
+                continue
+            distribution = normalise(installed.name)
+            if distribution not in found and _allowed(distribution):  # the first on sys.path is what imports
+                found[distribution] = read(installed, distribution)
+        except Exception as error:  # whatever the metadata of others may hold
+            warnings.warn(
+                f"a distribution in {installed.locate_file('')} is left out: broken metadata ({error!r})",
+                EmozooWarning,
+                stacklevel=3,
+            )
+    return found
+
+
+def _model_packages(installed: Distribution, distribution: str) -> list[str]:
+    if distribution != HOME and not _compatible(_required_emozoo(installed.requires or [])):
+        return []
+    return sorted({point.module for point in installed.entry_points if point.group == MODELS})
 
 
 def _components(installed: Distribution, distribution: str) -> list[Component]:
@@ -123,7 +145,8 @@ def _status(component: Component, providers: set[str]) -> Status:
     return "shadowed" if HOME in providers else "ambiguous"
 
 
-def _normalise(distribution: str) -> str:
+def normalise(distribution: str) -> str:
+    """Return the one spelling of a distribution's name: "Emozoo_Toy.Extra" is "emozoo-toy-extra"."""
     return re.sub(r"[-_.]+", "-", distribution).lower()
 
 
@@ -131,7 +154,7 @@ def _allowed(distribution: str) -> bool:
     wanted = os.environ.get("EMOZOO_PLUGINS")
     if wanted is None or distribution == HOME:
         return True
-    return distribution in {_normalise(name.strip()) for name in wanted.split(",")}
+    return distribution in {normalise(name.strip()) for name in wanted.split(",")}
 
 
 def _required_emozoo(requirements: list[str]) -> str:
@@ -144,7 +167,7 @@ def _required_emozoo(requirements: list[str]) -> str:
 
         requirement = Requirement(text)
         applies = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
-        if _normalise(requirement.name) == HOME and applies:
+        if normalise(requirement.name) == HOME and applies:
             ranges.append(str(requirement.specifier))
     return ",".join(filter(None, ranges))
 
@@ -163,7 +186,7 @@ def _split(name: str) -> tuple[str, str, str]:
     """Split "distribution:family/member"; the distribution and the member may be empty."""
     family, _, member = name.partition("/")
     distribution, _, short = family.rpartition(":")
-    return _normalise(distribution), short, member
+    return normalise(distribution), short, member
 
 
 def find(kind: str, name: str) -> Component:

@@ -1,20 +1,31 @@
 """The zoo: which models there are, and how a name becomes a model.
 
-An entry is a folder of `cards/` with recipe.toml and, once it has been trained, the record of the run.
-Listing reads TOML and JSON only; no plugin is imported.
+An entry is a folder of `cards/`, or of a plugin's package that the entry-point group `emozoo.models` names, with
+recipe.toml and, once it has been trained, the record of the run. Listing reads metadata, TOML and JSON only; no
+plugin is imported.
 """
 
 from __future__ import annotations
 
 import json
 import tomllib
+import warnings
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from emozoo.errors import RecipeError, UnknownModelError, WeightsUnavailableError, suggest
+from emozoo import registry
+from emozoo.errors import (
+    AmbiguousComponentError,
+    EmozooWarning,
+    RecipeError,
+    UnknownModelError,
+    WeightsUnavailableError,
+    suggest,
+)
 from emozoo.hub import fetch, parse, read_pin
 from emozoo.hub_client import HubModel
 
@@ -106,24 +117,65 @@ def cards_folder() -> Path:
 
 
 def entries() -> Iterator[Entry]:
-    """Yield the zoo's entries by name."""
+    """Yield the zoo's entries: emozoo's own by name, then those of plugins, by distribution.
+
+    Emozoo's own are never shadowed: an entry of a plugin whose name is not unique is called "distribution:name".
+    """
+    found = [*_own_entries(), *_plugin_entries()]
+    count = Counter(item.name for item in found)
+    for item in found:
+        unique = count[item.name] == 1 or item.provider == registry.HOME
+        yield item if unique else replace(item, name=f"{item.provider}:{item.name}")
+
+
+def _own_entries() -> Iterator[Entry]:
     for path in sorted(cards_folder().glob("*/recipe.toml")):
-        yield Entry(path.parent.name, path.parent, "emozoo")
+        yield Entry(path.parent.name, path.parent, registry.HOME)
+
+
+def _plugin_entries() -> Iterator[Entry]:
+    for distribution, packages in sorted(registry.model_packages().items()):
+        folders = {folder for package in packages for folder in _folders(package)}
+        for path in sorted(path for folder in folders for path in folder.glob("*/recipe.toml")):
+            yield Entry(path.parent.name, path.parent, distribution)
+
+
+def _folders(package: str) -> Iterator[Path]:
+    """Yield where a package keeps zoo entries, its folder `cards` or else itself, without importing any of it."""
+    from importlib.util import find_spec
+
+    top, *inner = package.split(".")
+    try:
+        spec = find_spec(top)  # of "a.b" it would import a
+    except (ImportError, ValueError):
+        return
+    for place in (spec.submodule_search_locations or ()) if spec else ():
+        folder = Path(place, *inner)
+        yield folder / "cards" if (folder / "cards").is_dir() else folder
 
 
 def entry(name: str) -> Entry:
-    """Return a zoo entry.
+    """Return the zoo entry of a name, or of "distribution:name".
 
     Raises:
         UnknownModelError: names the nearest ones.
+        AmbiguousComponentError: several plugins provide the name.
     """
-    known = {item.name: item for item in entries()}
-    if name not in known:
+    provider, _, short = name.rpartition(":")
+    provider = registry.normalise(provider)
+    found = [item for item in _own_entries() if item.name == short and provider in ("", item.provider)]
+    found = found or [i for i in _plugin_entries() if i.name == short and provider in ("", i.provider)]
+    if not found:
+        known = [item.name for item in entries()]
         raise UnknownModelError(
             f"the zoo has no model {name!r}.{suggest(name, known)} It has: {', '.join(known) or 'none'}. "
             "A folder is dir:PATH; `emozoo list` shows all."
         )
-    return known[name]
+    if len({item.provider for item in found}) > 1:
+        providers = " and ".join(item.provider for item in found)
+        choices = " or ".join(f"{item.provider}:{short}" for item in found)
+        raise AmbiguousComponentError(f"model {short!r} is provided by {providers}; write {choices}")
+    return found[0]
 
 
 def list_models(
@@ -138,9 +190,24 @@ def list_models(
         head: a head's registry name that a model must have.
     """
     wanted = {"task": task, "dataset": dataset, "backbone": backbone}
-    rows = [item.summary() for item in entries()]
+    rows = [row for item in entries() if (row := _summary(item)) is not None]
     rows = [row for row in rows if all(value in (None, row[key]) for key, value in wanted.items())]
     return [row for row in rows if head is None or head in row["heads"]]
+
+
+def _summary(item: Entry) -> dict[str, Any] | None:
+    """Return an entry's summary; of a plugin's broken one, nothing but a warning."""
+    try:
+        return item.summary()
+    except Exception as error:  # whatever the files of others may hold
+        if item.provider == registry.HOME:
+            raise
+        warnings.warn(
+            f"model {item.name!r} of {item.provider} is left out: {type(error).__name__}: {error}",
+            EmozooWarning,
+            stacklevel=3,
+        )
+        return None
 
 
 def load(
@@ -209,7 +276,7 @@ def locate(source: str | Path, revision: str | None = None) -> Entry | Path | Hu
         )
     if isinstance(source, Path) or name.startswith((".", "/", "~")) or (colon and len(scheme) == 1):
         return Path(name).expanduser()
-    if not colon and "/" not in name:
+    if "/" not in name and (not colon or _provides(scheme)):
         return entry(name)
     if scheme == "zoo" and rest:
         return entry(rest)
@@ -219,6 +286,12 @@ def locate(source: str | Path, revision: str | None = None) -> Entry | Path | Hu
     raise UnknownModelError(
         f"{name!r} is neither a zoo name nor a path{hint}: `emozoo list` shows the names; a folder is dir:PATH"
     )
+
+
+def _provides(distribution: str) -> bool:
+    """Say whether a distribution provides zoo entries; the words of schemes are not distributions."""
+    name = registry.normalise(distribution)
+    return name == registry.HOME or (name not in ("zoo", "hub", "dir") and name in registry.model_packages())
 
 
 def _no_weights(found: Entry) -> str:
