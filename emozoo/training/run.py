@@ -55,7 +55,7 @@ def train(
         return folder
     _check_folder(folder, resume)
     accelerator = _accelerator(recipe.train, folder, trackers, cpu)
-    started, clock = datetime.now(UTC), time.monotonic()
+    clock = time.monotonic()
     torch.manual_seed(recipe.train.seed)
     model = EmotionModel(recipe.model)
     provenance = _initialise(model, recipe)
@@ -67,7 +67,7 @@ def train(
     run_record = {
         "format": record.RECORD_FORMAT,
         "name": recipe.name,
-        "started": started.isoformat(timespec="seconds"),
+        "started": trainer.progress.started,
         "resumed": resumed,
         "recipe": record.recipe_record(recipe),
         "init": provenance,

@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, nullcontext
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -316,6 +317,7 @@ class Progress:
     """How far a run is: steps done, sums of the running epoch, the epochs' history, the best one."""
 
     def __init__(self) -> None:
+        self.started = datetime.now(UTC).isoformat(timespec="seconds")
         self.step = 0
         self.seconds = 0.0
         self.sums: dict[str, float] = {}
