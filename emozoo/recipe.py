@@ -17,20 +17,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from emozoo.errors import RecipeError, suggest
 from emozoo.labels import FER2013_LABELS
+from emozoo.table import Fraction, NonNegative, Positive, Table
 from emozoo.trees import explain, override, plain
 
 CONFIG_FORMAT = 1
 """Format number of config.json; a later format comes with a migration from each earlier one."""
-
-Positive = Annotated[int, Field(gt=0)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
-NonNegative = Annotated[float, Field(ge=0)]
-
-
-class Table(BaseModel):
-    """A table of a recipe: unknown keys are errors, values are fixed once read."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
 
 
 class Part(BaseModel):
@@ -230,7 +221,7 @@ class Train(Table):
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
     augment: Augment = Augment()
-    losses: dict[str, Loss] = {}
+    losses: dict[str, Loss] = Field(default_factory=dict)
     consistency: tuple[CostTerm, ...] = ()
     orthogonal: NonNegative = 0.0
     """Weight of the orthogonal regularisation of the backbone's convolutions (Wang et al. 2020)."""

@@ -102,7 +102,7 @@ def explain(
     """
     found: dict[str, list[Any]] = defaultdict(list)
     for item in error.errors(include_url=False):
-        steps = _steps(item, tree)
+        steps = _steps(item, tree, model)
         found[".".join([prefix] * bool(prefix) + steps)].append(item)
     lines = []
     for path, items in found.items():
@@ -111,12 +111,16 @@ def explain(
     return "\n".join(lines)
 
 
-def _steps(item: Any, tree: Any) -> list[str]:
+def _steps(item: Any, tree: Any, model: type[BaseModel]) -> list[str]:
     """Return the steps of an error's location that are keys and indices of the tree."""
     if tree is None:
         return [str(step) for step in item["loc"]]
-    steps, node = [], tree
+    steps, node, current = [], tree, model
     for step in item["loc"]:
+        chosen = _named(current, step)
+        current = _annotation(current, step)
+        if chosen is not None:  # a table's name, which may also be one of its keys
+            continue
         inside = (isinstance(node, dict) and step in node) or (
             isinstance(node, list) and isinstance(step, int)
         )
@@ -150,6 +154,11 @@ def _problem(items: list[Any], model: type[BaseModel], also: Sequence[str]) -> s
         _KINDS.get(item["type"], item["msg"].removeprefix("Value error, ").removeprefix("Input "))
         for item in items
     ]
+    if first["type"] == "union_tag_invalid":
+        expected, name = first["ctx"]["expected_tags"], first["ctx"]["tag"]
+        return f"name should be one of {expected} (given: {_shown(name)}){suggest(name, _words(expected))}"
+    if first["type"] == "union_tag_not_found":
+        return "name is missing; it is required"
     about_table = first["type"] == "value_error" and isinstance(first["input"], dict)
     given = "" if about_table else f" (given: {_shown(first['input'])})"
     return " or ".join(dict.fromkeys(texts)) + given + "".join(map(_nearest, items))
@@ -168,7 +177,12 @@ def _nearest(item: Any) -> str:
     """Suggest the nearest of the values that are listed as allowed."""
     if item["type"] != "literal_error" or not isinstance(item["input"], str):
         return ""
-    return suggest(item["input"], item["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", "))
+    return suggest(item["input"], _words(item["ctx"]["expected"]))
+
+
+def _words(listing: str) -> list[str]:
+    """Return the values of a listing as pydantic writes it: 'a', 'b' or 'c'."""
+    return listing.replace("'", "").replace(" or ", ", ").split(", ")
 
 
 def keys_at(model: type[BaseModel], location: Sequence[int | str]) -> list[str]:
@@ -188,6 +202,12 @@ def _fields(annotation: Any) -> dict[str, Any]:
 def _annotation(current: Any, step: int | str) -> Any:
     """Return the type under a table's key, or under any key of a list or dictionary; None without one."""
     inner = [argument for argument in get_args(current) if argument is not Ellipsis]
-    found = inner[-1] if inner else _fields(current).get(str(step))
+    found = _named(current, step) or (inner[-1] if inner else _fields(current).get(str(step)))
     options = [argument for argument in get_args(found) if argument is not NoneType]
     return options[0] if NoneType in get_args(found) and len(options) == 1 else found
+
+
+def _named(current: Any, name: int | str) -> Any:
+    """Return the one of alternative tables that has a name, where there are such alternatives; else None."""
+    tables = current.__origin__ if hasattr(current, "__metadata__") else current
+    return next((table for table in get_args(tables) if name in get_args(_fields(table).get("name"))), None)

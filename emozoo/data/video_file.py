@@ -1,0 +1,210 @@
+"""Video files, decoded frame by frame through PyAV; what is damaged is left out and counted."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Literal
+
+import numpy as np
+
+from emozoo.errors import DataError
+
+if TYPE_CHECKING:
+    import av
+    from av.container import InputContainer
+    from av.video.frame import VideoFrame
+    from av.video.reformatter import VideoReformatter
+    from av.video.stream import VideoStream
+
+Threads = Literal["NONE", "SLICE"]
+"""How a file is decoded: NONE in the workers of a loader, SLICE elsewhere."""
+
+FRAME_LIMIT = 1 << 26
+"""Pixels a frame above which a file is refused before it is decoded; 8K has half of it."""
+
+FORMATS = "mov,mp4,matroska,webm,avi,mpeg,mpegvideo,mpegts,flv,asf,ogg,gif"
+"""Containers that are opened. Playlists and scripts are none: they make FFmpeg open other files and addresses."""
+
+
+class VideoFile:
+    """The video of an open file: its packets, its frames, and a tally of what went wrong.
+
+    Attributes:
+        held: frames that the packets read so far hold.
+        decoded: frames decoded so far.
+        rate: frames a second, as the header has it.
+
+    Raises:
+        DataError: not a video, no video in it, or too large; names the path.
+    """
+
+    def __init__(self, path: Path, threads: Threads) -> None:
+        self.path = path
+        self.held = self.decoded = 0
+        self._skipped = self._errors = self._flagged = 0
+        self._broken_off = False
+        self._last = 0.0
+        self._first: VideoFrame | None = None
+        self._file = _open_file(path)
+        try:
+            self._container = _open_container(path, self._file)
+            self.stream = _video_stream(path, self._container)
+        except BaseException:
+            self._file.close()
+            raise
+        self.stream.thread_type = threads
+        self.stream.codec_context.options = {"max_pixels": str(FRAME_LIMIT)}
+        self.tick = float(self.stream.time_base or 0)
+        self.rate = float(self.stream.average_rate or self.stream.guessed_rate or 25)
+
+    def __enter__(self) -> VideoFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._container.close()
+        self._file.close()
+
+    def packets(self) -> Iterator[av.Packet]:
+        """Yield the packets of the video, and at the end an empty one, which flushes the decoder."""
+        from av.error import FFmpegError
+
+        try:
+            for packet in self._container.demux(self.stream):
+                # Packets before the first frame of an edit are decoded for the others' sake and never shown.
+                self._skipped += packet.is_discard
+                self.held += bool(packet.size) and not packet.is_discard
+                self._last = max(self._last, (packet.pts or 0) * self.tick)
+                yield packet
+        except FFmpegError:
+            self._broken_off = True
+
+    def decode(self, packet: av.Packet | None) -> list[VideoFrame]:
+        """Return the frames that a packet completes, in the order in which they are shown; damaged ones are lost."""
+        from av.error import FFmpegError
+
+        try:
+            frames = self.stream.codec_context.decode(packet)
+        except FFmpegError:
+            self._errors += 1
+            return []
+        self.decoded += len(frames)
+        self._flagged += sum(frame.is_corrupt for frame in frames)
+        return frames
+
+    def frames(self) -> Iterator[tuple[float, VideoFrame]]:
+        """Yield (seconds after the first frame, frame) of every frame that decodes."""
+        begin, time = None, 0.0
+        for number, frame in enumerate(self._decoded()):
+            if self._container.format.name == "avi":  # it has a rate; its times are out of order
+                time = number / self.rate
+            elif frame.time is None:
+                time += 1 / self.rate if number else 0
+            else:
+                begin = frame.time if begin is None else begin
+                time = frame.time - begin
+            yield time, frame
+
+    def _decoded(self) -> Iterator[VideoFrame]:
+        for packet in self.packets():
+            yield from self.decode(packet)
+        if self._broken_off:
+            yield from self.decode(None)
+
+    def pixels(self, frame: VideoFrame) -> np.ndarray:
+        """Return a frame as uint8 (H, W, 3) RGB, upright, in the size of the first frame that was converted."""
+        if self._first is None:
+            self._first = frame
+        stored = self._reformatter.reformat(
+            frame, self._first.width, self._first.height, "rgb24"
+        ).to_ndarray()
+        return np.ascontiguousarray(np.rot90(stored, quarter_turns(self._first)))
+
+    @cached_property
+    def _reformatter(self) -> VideoReformatter:
+        """One for all frames: setting one up costs as much as using it."""
+        from av.video.reformatter import VideoReformatter
+
+        return VideoReformatter()
+
+    def nothing(self) -> DataError:
+        """Return the error to raise where no frame at all decodes."""
+        return DataError(
+            f"{self.path}: no frame decodes ({self.held} packets read); the file is damaged or holds no picture"
+        )
+
+    def damage(self, *, ended: bool, decoded: bool = True) -> str | None:
+        """Say what is wrong with the file.
+
+        Args:
+            ended: it was read to its end.
+            decoded: all that was read was decoded.
+        """
+        lost = self.held - self.decoded if ended and decoded else self._errors
+        declared, duration = self.stream.frames, self._declared_duration
+        found = {
+            f"frames that do not decode: {lost}": lost > 0,
+            f"decoded frames that show damage: {self._flagged}": self._flagged,
+            f"it cannot be read beyond frame {self.held}": self._broken_off,
+            f"its header says {declared} frames, it holds {self.held}": ended
+            and declared > self.held + self._skipped,
+            f"its header says {duration:.1f} s, its frames end at {self._last:.1f} s": ended
+            and duration - self._last > max(1.0, 0.1 * duration),
+        }
+        return "; ".join(text for text, so in found.items() if so) or None
+
+    @property
+    def _declared_duration(self) -> float:
+        """Seconds; 0 where the header does not tell, and FFmpeg guesses."""
+        known = self._container.format.name.startswith("matroska") and self._container.duration
+        return self._container.duration / 1e6 if known else 0.0
+
+
+def quarter_turns(frame: VideoFrame) -> int:
+    """Return by how many quarter turns, counter-clockwise, a stored frame becomes upright."""
+    return round(frame.rotation / 90) % 4
+
+
+def _open_file(path: Path) -> IO[bytes]:
+    try:
+        if not path.stat().st_size:
+            raise DataError(f"{path}: the file is empty")
+        return path.open("rb")
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}") from None
+
+
+def _open_container(path: Path, file: IO[bytes]) -> InputContainer:
+    try:
+        import av
+    except ImportError:
+        raise DataError(f'{path}: reading video files needs PyAV: pip install "emozoo[video]"') from None
+    try:
+        # An open file, as FFmpeg takes a path for an address; metadata may be in any encoding.
+        return av.open(file, "r", metadata_errors="ignore", container_options={"format_whitelist": FORMATS})
+    except av.error.FFmpegError as error:
+        if error.errno == errno.EINVAL:  # how FFmpeg refuses what is not on the list
+            problem = f"not a video of a kind that is read: {FORMATS.replace(',', ', ')}"
+        else:
+            problem = f"not a video file, or its beginning or its index is lost ({error.strerror})"
+        raise DataError(f"{path}: {problem}") from None
+
+
+def _video_stream(path: Path, container: InputContainer) -> VideoStream:
+    """Return the file's video; the cover picture of a sound file is none."""
+    from av.stream import Disposition
+
+    streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+    if not streams:
+        kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
+        raise DataError(f"{path}: holds no video (what it holds: {kinds})")
+    stream = streams[0]
+    if stream.codec_context is None:
+        raise DataError(f"{path}: its video codec is unknown to this build of FFmpeg")
+    if stream.width * stream.height > FRAME_LIMIT:
+        raise DataError(
+            f"{path}: {stream.width}x{stream.height} pixels a frame, the limit is {FRAME_LIMIT:,}"
+        )
+    return stream
