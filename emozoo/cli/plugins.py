@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
+from pathlib import Path
 
 import typer
 
@@ -30,3 +32,49 @@ def list_plugins(as_json: bool = typer.Option(False, "--json", help="Print JSON.
         return
     for line in table(fields, rows):
         typer.echo(line)
+
+
+@app.command("new")
+def new(
+    name: str = typer.Argument(help="The package's name, such as emozoo-mypaper."),
+    kind: str = typer.Option(help="backbone, aggregator, head, consistency or dataset."),
+    out: Path = typer.Option(Path("."), "--out", help="The folder that the package's folder is made in."),
+) -> None:
+    """Write a complete package with one working component, its tests and its README."""
+    from emozoo.scaffold import new_plugin
+
+    folder = new_plugin(name, kind, out)
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            typer.echo(path)
+    if not folder.name.startswith("emozoo-"):
+        typer.echo(f"note: people look for plugins by their prefix; emozoo-{folder.name} would be found")
+    typer.echo(f'next: pip install -e "{folder}[test]" && pytest {folder}')
+
+
+@app.command("doctor")
+def doctor(
+    name: str | None = typer.Argument(
+        None, help="A component, a model or a distribution; everything if left out."
+    ),
+    limit: float = typer.Option(30.0, "--limit", min=0.1, help="Seconds an import may take."),
+    as_json: bool = typer.Option(False, "--json", help="Print JSON."),
+) -> None:
+    """Import each component in a process of its own and say what is wrong; the exit status is 1 then."""
+    from emozoo.doctor import examine
+
+    found = examine(name, limit)
+    failed = [item for item in found if item.problems]
+    if as_json:
+        typer.echo(json.dumps([asdict(item) for item in found], indent=2, ensure_ascii=False))
+    else:
+        for item in found:
+            mark = "FAILED" if item.problems else "ok"
+            heavy = "".join(f", {package} {ms} ms" for package, ms in item.heavy.items())
+            took = "" if item.milliseconds is None else f"  ({item.milliseconds} ms beside torch{heavy})"
+            typer.echo(f"{mark:<7} {item.kind:<12} {item.distribution}:{item.name}{took}")
+            for text in (*item.problems, *item.notes):
+                typer.echo("          " + text.replace("\n", "\n            "))
+        typer.echo(f"{len(found)} examined, {len(failed)} failed")
+    if failed:
+        raise typer.Exit(1)
