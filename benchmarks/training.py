@@ -20,7 +20,7 @@ from emozoo.training.data import TrainingData, load_training_data
 from emozoo.training.run import _accelerator, resolve_precision
 from emozoo.training.trainer import Trainer
 
-STEPS, REPEATS = 30, 7
+STEPS, REPEATS = 12, 15
 
 
 def measure() -> list[Row]:
