@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from emozoo.card import BEGIN, END, json_yaml
+from emozoo.card import BEGIN, END
 from emozoo.errors import PushError
 
 _HEADER = re.compile(r"\s*---[ \t]*\n(.*?\n)---[ \t]*(?:\n|$)", re.DOTALL)
@@ -81,24 +81,21 @@ def _merge_headers(old: str, new: str) -> str:
     """Join two headers field by field, as text, so that comments and the way of writing stay."""
     import yaml
 
-    try:
-        was = yaml.safe_load(old)
-    except (yaml.YAMLError, ValueError):
+    was = _table(old)
+    if not was:
         return new
-    if not isinstance(was, dict):
-        return new
-    now = yaml.safe_load(new)
+    now = _table(new)
     wanted = {key: value for key, value in was.items() if key != "model-index" or key in now} | now
-    wanted |= _tags(was.get("tags"), now.get("tags"))
-    texts = _fields(new) | {
-        key: text for key, text in _fields(old).items() if was.get(key) == wanted.get(key)
-    }
-    lines = "".join(
-        texts[key] if key != "tags" or was.get(key) == value else json_yaml({key: value}) + "\n"
-        for key, value in wanted.items()
-        if key in texts
-    )
-    return lines if yaml.safe_load(lines) == wanted else yaml.safe_dump(wanted, sort_keys=False)
+    joined = _tags(was.get("tags"), now.get("tags"))
+    wanted |= joined
+    if was == wanted:
+        return old
+    texts = _fields(new)
+    if joined:
+        texts["tags"] = yaml.safe_dump(joined, default_flow_style=None, allow_unicode=True, width=1 << 20)
+    texts |= {key: text for key, text in _fields(old).items() if was.get(key) == wanted.get(key)}
+    lines = "".join(texts.get(key, "") for key in wanted)
+    return lines if _table(lines) == wanted else yaml.safe_dump(wanted, sort_keys=False)
 
 
 def _tags(old: Any, new: Any) -> dict[str, Any]:
@@ -107,7 +104,18 @@ def _tags(old: Any, new: Any) -> dict[str, Any]:
     return {"tags": [*old, *(tag for tag in new if tag not in old)]}
 
 
-def _fields(header: str) -> dict[str, str]:
-    """Return the lines of each top-level field."""
-    blocks = [block for block in _FIELD.split(header) if ":" in block]
-    return {block.partition(":")[0].strip().strip("\"'"): block.rstrip("\n") + "\n" for block in blocks}
+def _fields(header: str) -> dict[Any, str]:
+    """Return the lines of each top-level field, of those that lie apart from the others."""
+    blocks = [(_table(block), block) for block in _FIELD.split(header)]
+    return {next(iter(table)): block.rstrip("\n") + "\n" for table, block in blocks if len(table) == 1}
+
+
+def _table(header: str) -> dict[Any, Any]:
+    """Return what YAML lines hold; nothing if that is no table."""
+    import yaml
+
+    try:
+        tree = yaml.safe_load(header)
+    except (yaml.YAMLError, ValueError):
+        return {}
+    return tree if isinstance(tree, dict) else {}

@@ -124,8 +124,7 @@ def push(
     if tag:
         _tag(published, tag, hub)
     if collection:
-        with _granted(plan, hub):
-            hub.api.add_collection_item(collection, item_id=repo, item_type="model", exists_ok=True)
+        _collect(published, collection, hub)
     return published
 
 
@@ -292,8 +291,7 @@ def _refusal(plan: Plan, hub: Hub, error: Exception) -> HubError:
         )
     if type(error) is ValueError and "README" in str(error):
         return PushError(f"{url} does not take the card: {error}")
-    reason = f"HTTP {status}" if status else type(error).__name__
-    return PushError(f"{url} did not answer ({reason}) while this was pushed. {AGAIN}")
+    return PushError(f"{url} did not answer ({_reason(error)}) while this was pushed. {AGAIN}")
 
 
 def _read_back(plan: Plan, published: Published, hub: Hub) -> dict[str, str]:
@@ -318,7 +316,21 @@ def _tag(published: Published, tag: str, hub: Hub) -> None:
         with explained(done, published.url):
             tags = {item.name: item.target_commit for item in hub.api.list_repo_refs(published.repo).tags}
         if tag not in tags:
-            reason = getattr(getattr(error, "response", None), "status_code", type(error).__name__)
-            raise PushError(f"{done} ({reason}). {AGAIN}") from None
+            raise PushError(f"{done} ({_reason(error)}). {AGAIN}") from None
         if tags[tag] != published.commit:
             raise PushError(f"{done}: that tag is commit {tags[tag]}. Choose another tag.") from None
+
+
+def _collect(published: Published, collection: str, hub: Hub) -> None:
+    try:
+        hub.api.add_collection_item(collection, item_id=published.repo, item_type="model", exists_ok=True)
+    except Exception as error:
+        raise PushError(
+            f"{published.url} is published, but not added to the collection {collection} ({_reason(error)}): is that "
+            f"its slug, and is it yours? {AGAIN}"
+        ) from None
+
+
+def _reason(error: Exception) -> str:
+    status = getattr(getattr(error, "response", None), "status_code", 0)
+    return f"HTTP {status}" if status else type(error).__name__

@@ -1,15 +1,26 @@
-"""A Hub for each test, and a client that talks to it and to nothing else."""
+"""A Hub for each test, a client that talks to it and to nothing else, and small models to push."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from huggingface_hub import constants
 from server import HubServer
+from small import photos, tiny_model
+
+from emozoo import publish
+from emozoo.card import BEGIN, END
+from emozoo.folder import load_model, save_model, verify_golden
+from emozoo.model import EmotionModel
+from emozoo.publish import Published, push
 
 ALICE = "hf_alice_secret"
+PIXELS = torch.from_numpy(photos(2))[:, None]
+CARD = f"---\nlibrary_name: emozoo\nlicense: mit\ntags: [emozoo]\n---\n{BEGIN}\n# Model {{}}\n{END}\n"
 
 
 @pytest.fixture
@@ -32,3 +43,41 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[HubServer]:
     yield server
     server.stop()
     assert not server.errors, server.errors[0]
+
+
+@pytest.fixture(scope="session")
+def originals(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Two saved models of one architecture, with a record and a card."""
+    place = tmp_path_factory.mktemp("models")
+    for seed in (1, 2):
+        model = tiny_model(seed, backbone={"name": "resnet18", "stem": "strided", "width": 2})
+        save_model(model, place / str(seed), {"name": f"run-{seed}"}, CARD.format(seed))
+    return place / "1", place / "2"
+
+
+@pytest.fixture
+def folders(originals: tuple[Path, Path], tmp_path: Path) -> tuple[Path, Path]:
+    """The two models in folders of the test's own."""
+    first, second = (shutil.copytree(folder, tmp_path / f"model-{folder.name}") for folder in originals)
+    return first, second
+
+
+@pytest.fixture
+def reload_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a push prove its folder in this process: a fresh one takes seconds, and has a test of its own."""
+    monkeypatch.setattr(publish, "reload", lambda folder: verify_golden(load_model(folder, "cpu"), folder))
+
+
+@pytest.fixture
+def pushed(hub: HubServer, folders: tuple[Path, Path], reload_here: None) -> Published:
+    """The first model, on the Hub as alice/faces; the list of requests starts anew."""
+    published = push(folders[0], "alice/faces", private=False)
+    hub.requests.clear()
+    hub.authorisations.clear()
+    return published
+
+
+def same(model: EmotionModel, folder: Path) -> bool:
+    """Say whether a model computes, bit by bit, what the one in a folder does."""
+    outputs, right = (m.predict_outputs(PIXELS) for m in (model, load_model(folder, "cpu")))
+    return outputs.keys() == right.keys() and all(torch.equal(outputs[name], right[name]) for name in right)

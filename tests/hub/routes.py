@@ -298,15 +298,26 @@ def cdn(request: Request, oid: str) -> Any:
 
 
 def add_to_collection(request: Request, slug: str) -> Any:
-    if request.user is None or slug not in request.store.collections:
-        raise Refused(404, "Collection not found")
-    items, name = request.store.collections[slug], request.json()["item"]["id"]
+    items, name = _items(request, slug), request.json()["item"]["id"]
     if name in items:
         raise Refused(409, "already in the collection")
     items.append(name)
-    rows = [{"_id": str(i), "id": item, "type": "model", "position": i} for i, item in enumerate(items)]
-    return {"slug": slug, "title": slug, "owner": {"name": request.user.name}, "items": rows, "position": 0,
+    return collection(request, slug)
+
+
+def collection(request: Request, slug: str) -> Any:
+    rows = [
+        {"_id": str(place), "id": item, "type": "model", "position": place}
+        for place, item in enumerate(_items(request, slug))
+    ]
+    return {"slug": slug, "title": slug, "owner": {"name": "alice"}, "items": rows, "position": 0,
             "lastUpdated": EPOCH, "private": False, "theme": "blue", "upvotes": 0}  # fmt: skip
+
+
+def _items(request: Request, slug: str) -> list[str]:
+    if request.user is None or slug not in request.store.collections:
+        raise Refused(404, "Collection not found")
+    return request.store.collections[slug]
 
 
 NAME, REV, MODEL = r"([^/]+/[^/]+?)", r"([^/]+)", r"/api/models/([^/]+/[^/]+)"
@@ -334,4 +345,5 @@ ROUTES = [
     ("GET|HEAD", r"/api/resolve-cache/models/" + NAME + r"/" + REV + r"/(.+)", resolve),
     ("GET|HEAD", rf"/{NAME}/resolve/{REV}/(.+)", resolve),
     ("POST", r"/api/collections/(.+)/items", add_to_collection),
+    ("GET", r"/api/collections/(.+)", collection),
 ]

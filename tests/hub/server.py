@@ -13,6 +13,7 @@ import struct
 import threading
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -101,6 +102,7 @@ class HubServer:
         self.requests: list[str] = []
         self.authorisations: list[str | None] = []
         self.errors: list[str] = []
+        self.connections: list[socket.socket] = []
         self._faults: list[Fault] = []
         self._lock = threading.Lock()
         hub = self
@@ -115,10 +117,13 @@ class HubServer:
         self._thread.start()
 
     def stop(self) -> None:
-        """Take the Hub down; nothing listens at its address afterwards."""
+        """Take the Hub down; nothing listens at its address afterwards, and open connections are closed."""
         self._http.shutdown()
         self._http.server_close()
         self._thread.join()
+        for connection in self.connections:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
     def user(self, name: str, token: str, **facts: Any) -> str:
         """Let a token stand for a user; return the token."""
@@ -143,6 +148,10 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     timeout = 60
+
+    def setup(self) -> None:
+        super().setup()
+        self.server_of.connections.append(self.connection)
 
     def _serve(self) -> None:
         body = self._body()

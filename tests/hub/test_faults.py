@@ -1,0 +1,145 @@
+"""Whatever goes wrong between the Hub and the disk, a load gives the right model or an error by name."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from pathlib import Path
+
+import pytest
+from conftest import ALICE, same
+from huggingface_hub import CommitOperationAdd, HfApi
+
+import emozoo
+from emozoo.errors import CorruptModelError, EmozooWarning, HubUnavailableError
+from emozoo.hub import cached_models
+from emozoo.publish import push
+
+NAME = "hub:alice/faces"
+SENT = {
+    "config.json": "GET /api/resolve-cache/.*config.json",
+    "manifest.json": "GET /api/resolve-cache/.*manifest.json",
+    "run.json": "GET /api/resolve-cache/.*run.json",
+    "model.safetensors": "GET /cdn/{model}",
+    "golden.safetensors": "GET /cdn/{golden}",
+}
+
+
+def request_for(name: str, pushed) -> str:
+    """Return the pattern of the request whose answer is a file's bytes."""
+    model, golden = (pushed.sha256[f"{part}.safetensors"] for part in ("model", "golden"))
+    return SENT[name].format(model=model, golden=golden)
+
+
+def cached_file(pushed, tmp_path: Path, name: str) -> Path:
+    return tmp_path / "hf" / "models--alice--faces" / "snapshots" / pushed.commit / name
+
+
+@pytest.fixture(autouse=True)
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client's own waits are seconds; nothing here depends on them."""
+    sleep = time.sleep
+    monkeypatch.setattr(time, "sleep", lambda seconds: sleep(min(seconds, 0.05)))
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 504, 429])
+@pytest.mark.parametrize("request_line", ["GET /api/models", "HEAD .*config.json", "GET /cdn/"])
+def test_two_server_errors_in_a_row_are_outlasted(hub, pushed, folders, request_line, status):
+    hub.fault(request_line, status=status, times=2)
+    assert same(emozoo.load(NAME, "cpu"), folders[0])
+
+
+@pytest.mark.parametrize("name", SENT)
+@pytest.mark.parametrize("how", ["cut", "reset"])
+def test_a_connection_that_breaks_in_the_middle_of_a_file_is_outlasted(hub, pushed, folders, name, how):
+    hub.fault(request_for(name, pushed), **{how: 10})
+    assert same(emozoo.load(NAME, "cpu"), folders[0])
+
+
+@pytest.mark.parametrize(
+    "fault", [{"status": 503}, {"reset": 100}, {"lost": True}], ids=["503", "reset", "unanswered"]
+)
+def test_a_file_that_cannot_be_had_is_an_error_and_leaves_nothing_half(hub, pushed, tmp_path, fault):
+    hub.fault("GET /cdn/", times=100, **fault)
+    with pytest.raises(HubUnavailableError, match=r"does not answer as it should .*; try again later"):
+        emozoo.load(NAME, "cpu")
+    assert not cached_file(pushed, tmp_path, "model.safetensors").exists()
+    assert cached_models() == []
+
+
+def test_a_hub_in_trouble_is_said_to_be_and_the_cached_copy_is_used(hub, pushed, folders):
+    hub.fault("GET /api/models", status=503, times=3)
+    with pytest.raises(HubUnavailableError, match=r"\(HTTP 503\)"):
+        emozoo.load(NAME, "cpu")
+    emozoo.load(NAME, "cpu")
+    hub.fault("GET /api/models", status=503, times=3)
+    with pytest.warns(EmozooWarning, match=f"HTTP 503.*the cached copy of commit {pushed.commit} is used"):
+        assert same(emozoo.load(NAME, "cpu"), folders[0])
+
+
+@pytest.mark.parametrize("name", SENT)
+def test_wrong_bytes_of_the_right_length_are_found_and_the_file_is_fetched_once_more(
+    hub, pushed, folders, name
+):
+    hub.fault(request_for(name, pushed), wrong=True)
+    assert same(emozoo.load(NAME, "cpu"), folders[0])
+    hub.requests.clear()
+    assert same(emozoo.load(f"{NAME}@{pushed.commit}", "cpu"), folders[0])
+    assert hub.requests == []
+
+
+def test_bytes_that_are_wrong_twice_are_an_error_and_are_not_kept(hub, pushed, folders, tmp_path):
+    hub.fault("GET /cdn/" + pushed.sha256["model.safetensors"], wrong=True, times=2)
+    with pytest.raises(CorruptModelError, match=r"was fetched twice.*model\.safetensors is damaged"):
+        emozoo.load(NAME, "cpu")
+    blobs = tmp_path / "hf" / "models--alice--faces" / "blobs"
+    assert pushed.sha256["model.safetensors"] not in {path.name for path in blobs.iterdir()}
+    assert same(emozoo.load(NAME, "cpu"), folders[0])
+
+
+@pytest.mark.parametrize("name", [*SENT, "blob of weights"])
+@pytest.mark.parametrize("damage", ["flipped", "truncated", "gone"])
+def test_damage_in_the_cache_is_found_at_load_and_mended(hub, pushed, folders, tmp_path, name, damage):
+    emozoo.load(NAME, "cpu")
+    path = cached_file(pushed, tmp_path, "model.safetensors" if name not in SENT else name)
+    path = path.resolve() if name not in SENT else path
+    data = path.read_bytes()
+    if damage == "gone":
+        path.unlink()
+    else:
+        path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]) if damage == "flipped" else data[: len(data) // 2])
+    hub.requests.clear()
+    assert same(emozoo.load(f"{NAME}@{pushed.commit}", "cpu"), folders[0])
+    assert path.read_bytes() == data
+    assert hub.requests
+
+
+def test_damage_in_the_cache_is_an_error_offline_and_nothing_is_removed(hub, pushed, tmp_path):
+    emozoo.load(NAME, "cpu")
+    path = cached_file(pushed, tmp_path, "model.safetensors")
+    data = path.read_bytes()
+    path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    with pytest.raises(
+        CorruptModelError, match=r"is damaged.*It is fetched anew when hub:alice/faces is loaded"
+    ):
+        emozoo.load(NAME, "cpu", local_files_only=True)
+    assert path.exists()
+
+
+def test_a_branch_that_moves_during_a_download_does_not_mix_two_releases(hub, pushed, folders):
+    hub.fault("GET .*config.json", before=lambda: push(folders[1], "alice/faces", private=False))
+    assert same(emozoo.load(NAME, "cpu"), folders[0])
+    assert same(emozoo.load(NAME, "cpu"), folders[1])
+
+
+def test_a_file_of_another_model_with_its_manifest_left_alone_is_refused(hub, pushed, folders):
+    weights = CommitOperationAdd("model.safetensors", folders[1] / "model.safetensors")
+    HfApi(hub.url, token=ALICE).create_commit("alice/faces", [weights], commit_message="swap")
+    with pytest.raises(CorruptModelError, match=r"was fetched twice.*model\.safetensors is damaged"):
+        emozoo.load(NAME, "cpu")
+
+
+def test_a_healthy_load_warns_of_nothing(hub, pushed):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", EmozooWarning)
+        emozoo.load(NAME, "cpu")

@@ -1,0 +1,309 @@
+"""A push puts a proved model on the Hub in one commit, or changes nothing and says what to do."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from conftest import ALICE, same
+from huggingface_hub import HfApi, constants
+from safetensors.torch import load_file, save_file
+from typer.testing import CliRunner
+
+import emozoo
+from emozoo.cli.app import app
+from emozoo.errors import (
+    CorruptModelError,
+    EmozooError,
+    HubUnavailableError,
+    ModelNotFoundError,
+    OfflineError,
+    PushError,
+    UnknownModelError,
+)
+from emozoo.folder import write_manifest
+from emozoo.publish import plan_push, push
+from emozoo.stamps import sha256
+
+NAME = "alice/faces"
+
+
+@pytest.fixture
+def api(hub) -> HfApi:
+    return HfApi(hub.url, token=ALICE)
+
+
+def commits(hub) -> list[str]:
+    return list(hub.store.repos[NAME].commits)
+
+
+def test_a_model_that_a_fresh_process_finds_changed_is_not_pushed(hub, folders):
+    golden = load_file(folders[0] / "golden.safetensors")
+    save_file({**golden, "output.emotion": golden["output.emotion"] + 1}, folders[0] / "golden.safetensors")
+    write_manifest(folders[0])
+    with pytest.raises(PushError, match=r"(?s)a fresh process does not load it.*golden outputs differ by"):
+        push(folders[0], NAME)
+    assert hub.requests == []
+
+
+def test_a_proved_model_is_published_and_the_line_that_is_given_loads_it(hub, folders):
+    published = push(folders[0], NAME, tag="v1")
+    assert published.new
+    assert hub.store.repos[NAME].private
+    assert commits(hub)[1:] == [published.commit]
+    assert published.url == f"{hub.url}/{NAME}/commit/{published.commit}"
+    assert published.sha256 == {path.name: sha256(path) for path in folders[0].iterdir()}
+    assert hub.store.repos[NAME].tags == {"v1": published.commit}
+    assert published.line == f'emozoo.load("hub:{NAME}@{published.commit}")'
+    assert same(eval(published.line, {"emozoo": emozoo}), folders[0])
+
+
+def test_a_push_that_landed_is_not_made_again(hub, pushed, folders):
+    again = push(folders[0], NAME, private=False, tag="v1")
+    assert (again.new, again.commit) == (False, pushed.commit)
+    assert not [line for line in hub.requests if "/commit/" in line or "lfs" in line]
+    assert hub.store.repos[NAME].tags == {"v1": pushed.commit}
+    assert push(folders[0], NAME, private=False, tag="v1").commit == pushed.commit
+
+
+def test_a_second_model_is_one_more_commit_of_what_has_changed(hub, pushed, folders):
+    published = push(folders[1], NAME, private=False)
+    assert commits(hub)[1:] == [pushed.commit, published.commit]
+    assert hub.store.repos[NAME].commits[published.commit].parent == pushed.commit
+    assert len([line for line in hub.requests if line.startswith("PUT /lfs/")]) == 2
+    assert same(emozoo.load(f"hub:{NAME}", "cpu"), folders[1])
+
+
+def test_a_record_that_the_new_model_lacks_is_removed(hub, pushed, folders):
+    (folders[1] / "run.json").unlink()
+    write_manifest(folders[1])
+    assert plan_push(folders[1], NAME).removed == ("run.json",)
+    push(folders[1], NAME)
+    assert same(emozoo.load(f"hub:{NAME}", "cpu"), folders[1])
+
+
+def test_planning_changes_nothing_and_tells_what_a_push_would_do(hub, folders, reload_here):
+    plan = plan_push(folders[0], NAME)
+    assert plan.head is None
+    assert set(plan.changed) == {path.name for path in folders[0].iterdir()}
+    push(folders[0], NAME)
+    plan = plan_push(folders[1], NAME)
+    assert "config.json" not in plan.changed
+    assert {"model.safetensors", "golden.safetensors", "manifest.json", "README.md"} <= set(plan.changed)
+    assert len(commits(hub)) == 2
+
+
+@pytest.mark.parametrize("card", [None, "# no header\n", "---\na: [\n---\n", "---\nlicense: mit\n---\n"])
+def test_a_card_that_is_missing_or_not_what_the_hub_reads_stops_a_push(hub, folders, reload_here, card):
+    (folders[0] / "README.md").unlink()
+    if card is not None:
+        (folders[0] / "README.md").write_text(card)
+    with pytest.raises(PushError, match=r"has no README\.md|YAML|library_name"):
+        push(folders[0], NAME)
+    assert hub.requests == []
+
+
+def test_a_card_with_results_that_the_hub_would_refuse_stops_a_push(hub, folders, reload_here):
+    (folders[0] / "README.md").write_text("---\nlibrary_name: emozoo\nmodel-index: [{results: 3}]\n---\n")
+    with pytest.raises(PushError, match="the card's header is not what the Hub reads"):
+        push(folders[0], NAME)
+
+
+def test_a_damaged_folder_is_not_pushed(hub, folders):
+    (folders[0] / "config.json").write_text("{}")
+    with pytest.raises(CorruptModelError, match=r"config\.json"):
+        push(folders[0], NAME)
+
+
+def test_what_was_written_on_the_hub_by_hand_stays(hub, pushed, folders, api):
+    card = (folders[0] / "README.md").read_text()
+    edited = card.replace("license: mit", "license: cc-by-4.0\nlanguage: en  # spoken") + "\n## By hand\n"
+    api.upload_file(path_or_fileobj=edited.encode(), path_in_repo="README.md", repo_id=NAME)
+    push(folders[1], NAME, private=False)
+    there = hub.store.repos[NAME].commits[commits(hub)[-1]].files["README.md"].data.decode()
+    assert "# Model 2" in there
+    assert "# Model 1" not in there
+    assert there.endswith("\n## By hand\n")
+    assert "language: en  # spoken" in there
+    assert "license: mit" in there
+    count = len(commits(hub))
+    assert not push(folders[1], NAME, private=False).new
+    assert len(commits(hub)) == count
+
+
+def test_a_card_that_arrives_damaged_is_not_merged(hub, pushed, folders):
+    hub.fault("GET /api/resolve-cache/.*README.md", wrong=True)
+    with pytest.raises(EmozooError, match="the card on the Hub arrived damaged; nothing was changed"):
+        push(folders[1], NAME)
+    assert len(commits(hub)) == 2
+
+
+def test_a_branch_that_moves_stops_a_push_and_repeating_it_succeeds(hub, pushed, folders, api):
+    def move() -> None:
+        api.upload_file(path_or_fileobj=b"new", path_in_repo="notes.txt", repo_id=NAME)
+
+    hub.fault("POST .*/commit/main", before=move)
+    with pytest.raises(PushError, match=r"has changed while this was pushed; .* Repeat the same command"):
+        push(folders[1], NAME, private=False)
+    published = push(folders[1], NAME, private=False)
+    assert "notes.txt" in hub.store.repos[NAME].commits[published.commit].files
+
+
+@pytest.mark.parametrize("name", [NAME, "alice/new"])
+@pytest.mark.parametrize("user", [{"name": "bob"}, {"name": "alice", "writes": False}], ids=["bob", "reader"])
+def test_a_missing_right_is_said_and_nothing_is_changed(hub, pushed, folders, name, user):
+    token = hub.user(token="hf_other_secret", **user)
+    with pytest.raises(PushError, match=r"your token may not do that at .* \(HTTP 403\).*--pr") as caught:
+        push(folders[1], name, private=False, token=token)
+    assert "secret" not in str(caught.value)
+    assert list(hub.store.repos) == [NAME]
+    assert len(commits(hub)) == 2
+
+
+def test_a_commit_whose_answer_is_lost_is_found_to_have_landed(hub, pushed, folders):
+    hub.fault("POST .*/commit/main", lost=True)
+    published = push(folders[1], NAME, private=False)
+    assert published.new
+    assert commits(hub)[1:] == [pushed.commit, published.commit]
+    assert same(emozoo.load(f"hub:{NAME}@{published.commit}", "cpu"), folders[1])
+
+
+@pytest.mark.parametrize(
+    "request_line", ["POST .*/preupload/", "POST .*/objects/batch", "POST .*/commit/main"]
+)
+def test_a_push_that_breaks_leaves_the_branch_alone_and_can_be_repeated(
+    hub, pushed, folders, request_line, monkeypatch
+):
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    hub.fault(request_line, status=503, times=6 if "commit" not in request_line else 1)
+    with pytest.raises(PushError, match=r"did not answer \(HTTP 503\).*Repeat the same command"):
+        push(folders[1], NAME, private=False)
+    assert len(commits(hub)) == 2
+    assert same(emozoo.load(f"hub:{NAME}", "cpu"), folders[0])
+    assert same(emozoo.load(push(folders[1], NAME, private=False).line[13:-2], "cpu"), folders[1])
+
+
+def test_an_upload_that_is_cut_off_leaves_the_branch_alone(hub, pushed, folders, monkeypatch):
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    hub.fault("PUT /lfs/", times=100, lost=True)
+    with pytest.raises(PushError, match=r"did not answer .*Repeat the same command"):
+        push(folders[1], NAME, private=False)
+    assert len(commits(hub)) == 2
+
+
+def test_a_hub_that_holds_something_else_than_was_sent_is_found_out(hub, pushed, folders):
+    def swap() -> None:
+        files = hub.store.repos[NAME].commits[commits(hub)[-1]].files
+        files["model.safetensors"] = hub.store.repos[NAME].commits[pushed.commit].files["model.safetensors"]
+
+    hub.fault("POST .*/paths-info/", before=swap)
+    with pytest.raises(PushError, match=r"does not hold what was pushed: model\.safetensors\. Do not use"):
+        push(folders[1], NAME, private=False)
+
+
+def test_a_tag_that_is_taken_is_said_after_the_model_is_published(hub, pushed, folders):
+    push(folders[0], NAME, private=False, tag="v1")
+    with pytest.raises(PushError, match=f"not tagged v1: that tag is commit {pushed.commit}"):
+        push(folders[1], NAME, private=False, tag="v1")
+    assert same(emozoo.load(f"hub:{NAME}", "cpu"), folders[1])
+    assert same(emozoo.load(f"hub:{NAME}@v1", "cpu"), folders[0])
+
+
+def test_a_stranger_offers_a_model_by_a_pull_request(hub, pushed, folders):
+    token = hub.user("bob", "hf_bob_secret")
+    published = push(folders[1], NAME, private=False, pr=True, token=token)
+    assert published.pull_request == f"{hub.url}/{NAME}/discussions/1"
+    assert same(emozoo.load(f"hub:{NAME}", "cpu"), folders[0])
+    assert same(emozoo.load(f"hub:{NAME}@refs/pr/1", "cpu"), folders[1])
+    with pytest.raises(ModelNotFoundError, match="that a pull request could go to"):
+        push(folders[1], "alice/none", pr=True, token=token)
+    with pytest.raises(PushError, match="a pull request is not the model yet"):
+        push(folders[1], NAME, pr=True, tag="v1")
+
+
+def test_gating_comes_before_the_files_and_the_collection_after(hub, folders, reload_here):
+    hub.store.collections["alice/emotion-1"] = []
+    push(folders[0], NAME, private=False, gated="manual", collection="alice/emotion-1")
+    assert hub.store.repos[NAME].gated == "manual"
+    assert hub.store.collections["alice/emotion-1"] == [NAME]
+    lines = [line.partition("?")[0] for line in hub.requests]
+    assert lines.index(f"PUT /api/models/{NAME}/settings") < lines.index(
+        f"POST /api/models/{NAME}/commit/main"
+    )
+    push(folders[0], NAME, private=False, gated="manual", collection="alice/emotion-1")
+    assert hub.store.collections["alice/emotion-1"] == [NAME]
+    with pytest.raises(PushError, match=r"is published, but not added to the collection x/y \(HTTP 404\)"):
+        push(folders[0], NAME, private=False, collection="x/y")
+    with pytest.raises(PushError, match="gated is 'yes': write auto or manual"):
+        push(folders[0], NAME, gated="yes")
+
+
+def test_a_repository_that_exists_keeps_its_visibility_and_that_is_said(hub, pushed, folders):
+    published = push(folders[1], NAME, private=True)
+    assert not hub.store.repos[NAME].private
+    assert published.notes == (f"{hub.url}/{NAME} exists and stays public; its settings page changes that",)
+
+
+def test_the_same_model_pushed_by_many_at_once_is_one_commit(hub, folders, reload_here):
+    with ThreadPoolExecutor(4) as pool:
+        published = list(pool.map(lambda _: push(folders[0], NAME), range(4)))
+    assert {item.commit for item in published} == {commits(hub)[-1]}
+    assert len(commits(hub)) == 2
+
+
+def test_different_models_pushed_at_once_are_each_whole_or_not_there(hub, pushed, folders):
+    def attempt(index: int) -> str:
+        try:
+            return push(folders[index % 2], NAME, private=False).commit
+        except PushError as error:
+            return str(error)
+
+    with ThreadPoolExecutor(4) as pool:
+        ends = list(pool.map(attempt, range(4)))
+    assert set(ends) & set(commits(hub))
+    assert all(end in commits(hub) or "has changed while this was pushed" in end for end in ends)
+    for commit in commits(hub)[1:]:
+        emozoo.load(f"hub:{NAME}@{commit}", "cpu")
+
+
+def test_where_the_hub_is_out_of_reach_a_push_says_so(hub, folders, reload_here, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(OfflineError, match="pushing needs the Hub, and offline mode is on"):
+        push(folders[0], NAME)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    hub.fault("GET /api/models", status=503, times=3)
+    with pytest.raises(HubUnavailableError, match="HTTP 503"):
+        push(folders[0], NAME)
+    hub.stop()
+    with pytest.raises(OfflineError, match="cannot be reached"):
+        push(folders[0], NAME)
+
+
+@pytest.mark.parametrize("repo", ["faces", "alice/faces@v1", "hub:alice/faces", "../faces"])
+def test_a_target_that_is_no_repository_is_refused_before_anything_is_done(hub, folders, repo):
+    with pytest.raises((PushError, UnknownModelError), match="org/name"):
+        push(folders[0], repo)
+    assert hub.requests == []
+
+
+def test_the_command_shows_what_it_would_do_and_then_what_it_did_and_no_token(hub, folders, reload_here):
+    def run(*arguments: str) -> str:
+        done = CliRunner().invoke(app, ["push", str(folders[0]), NAME, *arguments], catch_exceptions=False)
+        assert done.exit_code == 0
+        assert "secret" not in done.output
+        return done.stdout
+
+    shown = run("--dry-run")
+    assert "a repository that would be made" in shown
+    assert f"{Path(folders[0] / 'model.safetensors').stat().st_size:,} bytes" in shown
+    assert "nothing was changed" in shown
+    assert NAME not in hub.store.repos
+    shown = run("--public", "--tag", "v1")
+    commit = commits(hub)[-1]
+    assert f"published: {hub.url}/{NAME}/commit/{commit}" in shown
+    assert f"{sha256(folders[0] / 'model.safetensors')}  model.safetensors" in shown
+    assert shown.endswith(f'emozoo.load("hub:{NAME}@{commit}")\n')
+    assert not hub.store.repos[NAME].private
+    assert "nothing to publish, the Hub has it" in run("--public")
+    assert "keep    model.safetensors" in run("--dry-run")
