@@ -14,6 +14,28 @@ from emozoo import registry
 from emozoo.model import EmotionModel, create
 from emozoo.recipe import ModelConfig
 
+RECIPE = """
+name = "tiny"
+[model]
+preprocess = { size = 24, crop = 20 }
+backbone = { name = "resnet18", stem = "strided", width = 4 }
+heads = { emotion = { name = "classification", dropout = 0.3 }, vad = { name = "vad" } }
+[data]
+name = "synthetic"
+size = 24
+samples = 140
+validation_samples = 70
+test_samples = 70
+select = "validation"
+report = "test"
+[train]
+epochs = 2
+batch_size = 20
+precision = "fp32"
+optimizer = { name = "adamw", lr = 0.01 }
+"""
+"""A recipe that trains in a second."""
+
 BACKBONE = {"name": "resnet18", "stem": "strided", "width": 8}
 HEADS = {"emotion": {"name": "classification"}, "vad": {"name": "vad"}}
 

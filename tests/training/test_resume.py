@@ -13,36 +13,21 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from small import RECIPE
 
 from emozoo.errors import ResumeError, TrainingError
 from emozoo.training import checkpoint
 from emozoo.training.run import read_record, train
 from emozoo.training.trainer import Trainer
 
-RECIPE = """
-name = "tiny"
-[model]
-preprocess = { size = 24, crop = 20 }
-backbone = { name = "resnet18", stem = "strided", width = 4 }
-heads = { emotion = { name = "classification", dropout = 0.3 }, vad = { name = "vad" } }
-[data]
-name = "synthetic"
-size = 24
-samples = 140
-validation_samples = 70
-test_samples = 70
-select = "validation"
-report = "test"
-[train]
-epochs = 3
-batch_size = 20
-precision = "fp32"
-checkpoint_steps = 2
-ema = 0.9
-optimizer = { name = "adamw", lr = 0.01 }
-augment = { rotate = 10, erase = 0.3, mixup = 0.2 }
-consistency = [{ name = "prototype", weight = 0.1 }]
-"""
+OPTIONS = (
+    "train.epochs=3",
+    "train.checkpoint_steps=2",
+    "train.ema=0.9",
+    "train.augment={rotate=10, erase=0.3, mixup=0.2}",
+    "train.consistency=[{name='prototype', weight=0.1}]",
+)
+"""Everything that has a state or draws random numbers."""
 
 
 def weights(run: Path) -> dict[str, torch.Tensor]:
@@ -76,7 +61,9 @@ def recipe_file(tmp_path: Path) -> Path:
 
 
 def start(recipe_file: Path, out: Path, *more: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "emozoo", "train", str(recipe_file), "--out", str(out), "--cpu", *more]
+    options = [word for option in OPTIONS for word in ("--set", option)]
+    command = [sys.executable, "-m", "emozoo", "train", str(recipe_file), "--out", str(out), "--cpu"]
+    command += options + list(more)
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env={**os.environ})
 
 
