@@ -5,13 +5,13 @@ from __future__ import annotations
 import faulthandler
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
-import time
 import traceback
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,8 +26,11 @@ if TYPE_CHECKING:
 LIMIT = 30.0
 """Seconds an import may take."""
 
+EXPECTED = ("torch", "numpy")
+"""Packages that a plugin may import at once: whatever uses it imports them too."""
+
 SLOW, HEAVY = 200, 50
-"""Milliseconds above which an import, not counting torch, is called slow, and a package in it is named."""
+"""Milliseconds from which an import, beside those, is called slow, and a package in it is named."""
 
 TAIL = 4
 """Lines of a traceback that are shown."""
@@ -43,7 +46,7 @@ class Diagnosis:
     Attributes:
         problems: what keeps it from being used as it is; empty where there is nothing.
         notes: what its author should know.
-        milliseconds: that its import took beside torch's; None where it was not or could not be imported.
+        milliseconds: that its import took beside `EXPECTED`; None where it was not or could not be imported.
         heavy: other packages that it imports and the milliseconds they take, from `HEAVY` on.
     """
 
@@ -58,11 +61,11 @@ class Diagnosis:
     heavy: dict[str, int] = field(default_factory=dict)
 
 
-def examine(name: str | None = None, limit: float = LIMIT) -> list[Diagnosis]:
-    """Examine every installed component and every zoo entry of plugins, or those of a name.
+def examine(names: Sequence[str] = (), limit: float = LIMIT) -> list[Diagnosis]:
+    """Examine every installed component and every zoo entry of plugins, or those of some names.
 
     Args:
-        name: a component, short or qualified, a zoo entry, or a distribution; None: everything.
+        names: components, short or qualified, zoo entries, distributions; none: everything.
         limit: seconds an import may take.
 
     Raises:
@@ -70,24 +73,25 @@ def examine(name: str | None = None, limit: float = LIMIT) -> list[Diagnosis]:
     """
     from emozoo import zoo
 
-    components = [c for c in registry.discover() if _meant(name, c.name, c.distribution)]
-    models = [m for m in zoo.entries() if m.provider != registry.HOME]
-    models = [m for m in models if _meant(name, m.folder.name, m.provider)]
-    if name is not None and not components and not models:
-        known = {c.name for c in registry.discover()} | {c.distribution for c in registry.discover()}
-        raise UnknownComponentError(
-            f"no component, model or distribution is called {name!r}.{suggest(name, known)} "
-            "`emozoo plugins list` shows what is installed"
-        )
+    components = list(registry.discover())
+    models = [model for model in zoo.entries() if model.provider != registry.HOME]
+    known = [(c.name, c.distribution) for c in components] + [(m.folder.name, m.provider) for m in models]
+    for name in names:
+        if not any(_meant([name], *item) for item in known):
+            raise UnknownComponentError(
+                f"no component, model or distribution is called {name!r}."
+                f"{suggest(name, {text for item in known for text in item})} "
+                "`emozoo plugins list` and `emozoo list` show what is installed"
+            )
+    wanted = [c for c in components if _meant(names, c.name, c.distribution)]
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        found = list(pool.map(lambda component: _examine(component, limit), components))
-    return found + [_examine_model(model) for model in models]
+        found = list(pool.map(lambda component: _examine(component, limit), wanted))
+    return found + [_examine_model(m) for m in models if _meant(names, m.folder.name, m.provider)]
 
 
-def _meant(name: str | None, short: str, distribution: str) -> bool:
-    return (
-        name is None or name in (short, f"{distribution}:{short}") or registry.normalise(name) == distribution
-    )
+def _meant(names: Sequence[str], short: str, distribution: str) -> bool:
+    own = (short, f"{distribution}:{short}")
+    return not names or any(name in own or registry.normalise(name) == distribution for name in names)
 
 
 def _examine(component: registry.Component, limit: float) -> Diagnosis:
@@ -100,9 +104,7 @@ def _examine(component: registry.Component, limit: float) -> Diagnosis:
         found.problems.append(str(error))
         return found
     if component.status == "shadowed":
-        found.problems.append(
-            f"clash: emozoo has a {component.kind} of this name; recipes must say {component.qualified!r}"
-        )
+        found.problems.append(f"clash: emozoo itself has this name; recipes must say {component.qualified!r}")
     if component.status == "ambiguous":
         others = [
             c.distribution
@@ -168,29 +170,31 @@ def _with_import(found: Diagnosis, component: registry.Component, limit: float) 
     elif result["error"]:
         found.problems.append(result["error"])
     else:
-        return _with_times(found, result["milliseconds"], said)
+        return _with_times(found, said)
     return found
 
 
-def _with_times(found: Diagnosis, milliseconds: int, said: str) -> Diagnosis:
+def _with_times(found: Diagnosis, said: str) -> Diagnosis:
     """Add how long the import took, and which packages took long, from what `-X importtime` says after the mark."""
     times: dict[str, float] = defaultdict(float)
-    for line in said.partition(_MARK)[2].splitlines():
-        own, _, rest = line.removeprefix("import time:").partition("|")
-        package = rest.rpartition("|")[2].strip().partition(".")[0]
-        if line.startswith("import time:") and own.strip().isdecimal():
-            times[package] += int(own) / 1000
-    mine = found.target.partition(":")[0].partition(".")[0]
-    others = {name: ms for name, ms in times.items() if name != mine and name not in sys.stdlib_module_names}
-    heavy = {name: round(ms) for name, ms in sorted(others.items(), key=lambda item: -item[1]) if ms >= HEAVY}
-    notes = list(found.notes)
+    inside = None  # how deep the import of an expected package is that the line belongs to
+    for line in reversed(said.partition(_MARK)[2].splitlines()):  # what a module imports stands before it
+        match = _IMPORT.fullmatch(line)
+        if match is None or (inside is not None and len(match["indent"]) > inside):
+            continue
+        package = match["module"].partition(".")[0]
+        inside = len(match["indent"]) if package in EXPECTED else None
+        if inside is None:
+            times[package] += int(match["own"]) / 1000
+    milliseconds = round(sum(times.values()))
+    mine = {found.target.partition(":")[0].partition(".")[0], *sys.stdlib_module_names}
+    heavy = {name: round(ms) for name, ms in times.items() if name not in mine and ms >= HEAVY}
     if milliseconds > SLOW:
-        named = ", ".join(f"{name} {ms} ms" for name, ms in heavy.items())
-        because = f", of which {named}" if named else ""
-        notes.append(
-            f"slow: its import takes {milliseconds} ms{because}; import what is heavy where it is used, in a function"
+        found.notes.append(
+            f"slow: its import takes {milliseconds} ms beside {' and '.join(EXPECTED)}; "
+            "import what is heavy where it is used, in a function"
         )
-    return replace(found, notes=notes, milliseconds=milliseconds, heavy=heavy)
+    return replace(found, milliseconds=milliseconds, heavy=heavy)
 
 
 def _examine_model(model: Entry) -> Diagnosis:
@@ -216,31 +220,25 @@ def _examine_model(model: Entry) -> Diagnosis:
 
 
 _MARK = "emozoo imports the component"
+_IMPORT = re.compile(r"import time: +(?P<own>\d+) \| +\d+ \|(?P<indent> +)(?P<module>\S+)")
 
 
 def import_one(kind: str, name: str, place: Path, limit: float) -> None:
-    """Import a component in this process, and write what came of it; what it needs anyway is imported before.
+    """Import a component in this process, and write what came of it.
 
     A process that is still at it when the time is up writes where it is, and ends.
     """
     from emozoo.options import option_names, options_schema
 
     component = registry.find(kind, name)
-    import numpy  # noqa: F401
-
-    if kind != "dataset":
-        import torch  # noqa: F401 - every other kind is made of it
     options_schema(import_one)
     result: dict[str, Any] = {"error": None}
     sys.stderr.write(f"\n{_MARK}\n")
     sys.stderr.flush()
     with open(place.with_suffix(".hang"), "w") as hang:
         faulthandler.dump_traceback_later(limit, exit=True, file=hang)
-        started = time.perf_counter()
         try:
-            factory = registry.load(component)
-            result["milliseconds"] = round(1000 * (time.perf_counter() - started))
-            option_names(factory)
+            option_names(registry.load(component))
         except EmozooError as error:
             result["error"] = _told(error)
         faulthandler.cancel_dump_traceback_later()
@@ -255,7 +253,7 @@ def _told(error: EmozooError) -> str:
     frames = [
         frame for frame in traceback.extract_tb(cause.__traceback__) if "importlib" not in frame.filename
     ]
-    frames = [frame for frame in frames if not frame.filename.startswith(str(Path(__file__).parent))]
+    frames = [frame for frame in frames if Path(__file__).parent not in Path(frame.filename).parents]
     lines = [f'File "{frame.filename}", line {frame.lineno}: {frame.line}' for frame in frames[-TAIL:]]
     return "\n".join([f"import: {type(cause).__name__}: {cause}", *lines])
 

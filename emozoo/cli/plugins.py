@@ -54,8 +54,8 @@ def new(
 
 @app.command("doctor")
 def doctor(
-    name: str | None = typer.Argument(
-        None, help="A component, a model or a distribution; everything if left out."
+    names: list[str] | None = typer.Argument(
+        None, metavar="[NAME]...", help="Components, models or distributions; everything if left out."
     ),
     limit: float = typer.Option(30.0, "--limit", min=0.1, help="Seconds an import may take."),
     as_json: bool = typer.Option(False, "--json", help="Print JSON."),
@@ -63,7 +63,7 @@ def doctor(
     """Import each component in a process of its own and say what is wrong; the exit status is 1 then."""
     from emozoo.doctor import examine
 
-    found = examine(name, limit)
+    found = examine(names or (), limit)
     failed = [item for item in found if item.problems]
     if as_json:
         typer.echo(json.dumps([asdict(item) for item in found], indent=2, ensure_ascii=False))
@@ -71,7 +71,11 @@ def doctor(
         for item in found:
             mark = "FAILED" if item.problems else "ok"
             heavy = "".join(f", {package} {ms} ms" for package, ms in item.heavy.items())
-            took = "" if item.milliseconds is None else f"  ({item.milliseconds} ms beside torch{heavy})"
+            took = (
+                ""
+                if item.milliseconds is None
+                else f"  ({item.milliseconds} ms beside torch and numpy{heavy})"
+            )
             typer.echo(f"{mark:<7} {item.kind:<12} {item.distribution}:{item.name}{took}")
             for text in (*item.problems, *item.notes):
                 typer.echo("          " + text.replace("\n", "\n            "))

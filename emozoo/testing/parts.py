@@ -153,7 +153,7 @@ def _outside_state(module: nn.Module) -> Iterator[str]:
 
 
 def check_folder(subject: Subject, x: Tensor, part: str, **tables: Any) -> None:
-    """Check that a model with the component, saved as a folder and loaded, is the same to the last bit.
+    """Check that a model with the component, saved as a folder and loaded, is the same.
 
     Args:
         subject: the component.
@@ -177,7 +177,7 @@ def check_folder(subject: Subject, x: Tensor, part: str, **tables: Any) -> None:
             outputs = model.eval()(x).heads, loaded(x).heads
     for name, value in outputs[0].items():
         subject.require(
-            torch.equal(value, outputs[1][name]),
+            close(value, outputs[1][name], 1e-5),
             "a model with it gives other outputs after saving and loading",
             "Keep all that forward uses in options, parameters and buffers",
         )
