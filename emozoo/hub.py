@@ -22,7 +22,7 @@ from emozoo.errors import (
     OfflineError,
     UnknownModelError,
 )
-from emozoo.hub_client import COMMIT, Hub, HubModel, connect, explained, persistently
+from emozoo.hub_client import COMMIT, Hub, HubModel, connect, explained, persistently, plain_names
 
 PIN = "pin.json"
 """The file of a zoo entry that says where its weights are: repo, revision and sha256 of each file."""
@@ -124,7 +124,7 @@ def _download(model: HubModel, hub: Hub) -> Path:
             f"{model} is no model that emozoo has pushed: it holds no {', '.join(sorted(lacking))}"
         )
     folder = hub.snapshot(model.repo, commit)
-    with explained(str(model), hub.url(model.repo)):
+    with explained(str(model), hub.url(model.repo)), plain_names():
         for name in (MANIFEST, *REQUIRED, RUN, CARD):
             if name in held and not (folder / name).is_file():
                 persistently(lambda name=name: _get(hub, model.repo, commit, name))

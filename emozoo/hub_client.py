@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from emozoo.errors import (
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
+_PLAIN = re.compile(r"[\w-]*")
 _WAITS = (0.3, 1.0)
 """Seconds before the second and the third try."""
 _BROKEN = {"ReadError", "WriteError", "RemoteProtocolError"}
@@ -128,6 +129,25 @@ def persistently(call: Callable[[], Result]) -> Result:
                 raise
             time.sleep(wait)
     return call()
+
+
+@contextmanager
+def plain_names() -> Generator[None]:
+    """Refuse answers that would make the Hub's client write elsewhere: it names files in its cache by their ETags."""
+    from huggingface_hub import get_session
+
+    def check(response: Any) -> None:
+        for header in ("etag", "x-linked-etag", "x-repo-commit"):
+            value = response.headers.get(header, "").removeprefix("W/").strip('"')
+            if response.request.method == "HEAD" and not _PLAIN.fullmatch(value):
+                raise HubError(f"{response.request.url.host} sent a {header} that is no hash; is that a Hub?")
+
+    hooks = get_session().event_hooks["response"]
+    hooks.append(check)
+    try:
+        yield
+    finally:
+        hooks.remove(check)
 
 
 def _passing(error: Exception) -> bool:

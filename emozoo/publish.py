@@ -16,7 +16,7 @@ from typing import Any
 from emozoo.card_text import check_card, merge_cards
 from emozoo.errors import EmozooError, HubError, ModelNotFoundError, OfflineError, PushError
 from emozoo.hub import parse
-from emozoo.hub_client import Hub, connect, explained, persistently
+from emozoo.hub_client import Hub, connect, explained, persistently, plain_names
 from emozoo.stamps import sha256
 
 AGAIN = "Repeat the same command: what has landed is not sent twice."
@@ -205,7 +205,7 @@ def _merged(plan: Plan, row: Any, head: str, hub: Hub) -> bytes:
     """Return the card, merged with the one that is there."""
     from emozoo.folder import CARD
 
-    with tempfile.TemporaryDirectory() as folder, explained(plan.repo, hub.url(plan.repo)):
+    with tempfile.TemporaryDirectory() as folder, explained(plan.repo, hub.url(plan.repo)), plain_names():
         path = persistently(lambda: hub.api.hf_hub_download(plan.repo, CARD, revision=head, cache_dir=folder))
         there = Path(path).read_bytes()
     if not _same(row, there):

@@ -29,7 +29,8 @@ class Fault:
 
     `status` answers with an error; `cut` and `reset` end the connection after so many bytes of the body (`cut`
     politely, `reset` not); `lost` does what was asked and then ends the connection unanswered; `wrong` changes the
-    body's bytes and keeps their number; `before` is called first, for instance to move a branch.
+    body's bytes and keeps their number; `headers` are sent instead of the right ones; `before` is called first, for
+    instance to move a branch.
     """
 
     pattern: str
@@ -40,6 +41,7 @@ class Fault:
     reset: int | None = None
     lost: bool = False
     wrong: bool = False
+    headers: dict[str, str] | None = None
     before: Callable[[], None] | None = None
 
     def strikes(self, line: str) -> bool:
@@ -208,7 +210,8 @@ class _Handler(BaseHTTPRequestHandler):
         if fault is not None and fault.wrong and data:
             data = bytes([data[0] ^ 1]) + data[1:-1] + bytes([data[-1] ^ 1])
         self.send_response(answer.status)
-        headers = {"Content-Length": str(len(data)), **(answer.headers or {})}
+        told = (fault.headers if fault is not None else None) or {}
+        headers = {"Content-Length": str(len(data)), **(answer.headers or {}), **told}
         for name, value in headers.items():
             self.send_header(name, value)
         self.end_headers()

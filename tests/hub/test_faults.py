@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 import warnings
 from pathlib import Path
@@ -11,7 +12,7 @@ from conftest import ALICE, same
 from huggingface_hub import CommitOperationAdd, HfApi
 
 import emozoo
-from emozoo.errors import CorruptModelError, EmozooWarning, HubUnavailableError
+from emozoo.errors import CorruptModelError, EmozooWarning, HubError, HubUnavailableError
 from emozoo.hub import cached_models
 from emozoo.publish import push
 
@@ -143,3 +144,25 @@ def test_a_healthy_load_warns_of_nothing(hub, pushed):
     with warnings.catch_warnings():
         warnings.simplefilter("error", EmozooWarning)
         emozoo.load(NAME, "cpu")
+
+
+@pytest.mark.parametrize("header", ["X-Linked-Etag", "X-Repo-Commit"])
+@pytest.mark.parametrize(
+    "value", ["../../../../escaped", "/etc/escaped", "..\\..\\escaped", "C:escaped", ".."]
+)
+def test_an_answer_that_would_be_written_elsewhere_is_refused(hub, pushed, tmp_path, header, value):
+    before = {path for path in tmp_path.rglob("*") if "escaped" in path.name}
+    hub.fault("HEAD .*", times=100, headers={header: f'"{value}"' if "tag" in header else value})
+    with pytest.raises(HubError, match=f"127.0.0.1 sent a {header.lower()} that is no hash; is that a Hub?"):
+        emozoo.load(NAME, "cpu")
+    assert {path for path in tmp_path.rglob("*") if "escaped" in path.name} == before == set()
+
+
+@pytest.mark.parametrize("sha", ["../../../x", "main", "0" * 39, ""])
+def test_a_hub_that_names_no_commit_is_refused(hub, pushed, tmp_path, sha):
+    repo = hub.store.repos["alice/faces"]
+    commit = repo.commits[repo.branches["main"]]
+    repo.commits[commit.sha] = dataclasses.replace(commit, sha=sha)
+    with pytest.raises(CorruptModelError, match="names no commit of it; is that a Hub"):
+        emozoo.load(NAME, "cpu")
+    assert not (tmp_path / "hf" / "models--alice--faces").exists()

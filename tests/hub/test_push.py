@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -307,3 +310,27 @@ def test_the_command_shows_what_it_would_do_and_then_what_it_did_and_no_token(hu
     assert not hub.store.repos[NAME].private
     assert "nothing to publish, the Hub has it" in run("--public")
     assert "keep    model.safetensors" in run("--dry-run")
+
+
+def test_the_commands_work_in_processes_of_their_own_with_what_the_environment_says(hub, folders, tmp_path):
+    settings = {
+        "HF_ENDPOINT": hub.url, "HF_TOKEN": ALICE, "HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "0",
+        "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1",
+    }  # fmt: skip
+
+    def run(*arguments: str, **changes: str) -> str:
+        command = [sys.executable, "-m", "emozoo", *arguments]
+        done = subprocess.run(
+            command, capture_output=True, text=True, env={**os.environ, **settings, **changes}, check=False
+        )
+        assert "secret" not in done.stdout + done.stderr
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    line = run("push", str(folders[0]), NAME).splitlines()[-1]
+    name = line.partition('"')[2].partition('"')[0]
+    folder = Path(run("download", name).strip())
+    assert folder.is_relative_to(tmp_path / "home")
+    hub.stop()
+    assert "golden outputs agree" in run("verify", name)
+    assert "1 models" in run("cache", HF_HUB_OFFLINE="1")
