@@ -43,15 +43,22 @@ def check_consistency(
     values = _check_values(subject, cost, logits, vad)
     _check_gradient(subject, cost, logits, vad)
     _check_order(subject, cost, logits, vad, values)
+    _check_gpu(subject, cost, logits, vad, values)
     _check_state(subject, cost, logits, vad, values)
-    if torch.cuda.is_available():
-        with torch.no_grad(), subject.doing("running on a GPU", "Keep tensors in buffers and parameters"):
-            moved = cost.to("cuda")(logits.to("cuda"), vad.to("cuda"))
-        subject.require(
-            close(moved.cpu(), values),
-            "a GPU gives other costs than the CPU",
-            "Look for state that .to(device) does not move",
-        )
+
+
+def _check_gpu(subject: Subject, cost: Any, logits: Tensor, vad: Tensor, expected: Tensor) -> None:
+    """Check that a cost is the same on a GPU, where there is one."""
+    if not torch.cuda.is_available():
+        return
+    with torch.no_grad(), subject.doing("running on a GPU", "Keep tensors in buffers and parameters"):
+        moved = cost.to("cuda")(logits.to("cuda"), vad.to("cuda")).cpu()
+    cost.to("cpu")
+    subject.require(
+        close(moved, expected),
+        "a GPU gives other costs than the CPU",
+        "Look for state that .to(device) does not move",
+    )
 
 
 def _check_values(subject: Subject, cost: Any, logits: Tensor, vad: Tensor) -> Tensor:
