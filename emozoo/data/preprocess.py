@@ -61,7 +61,14 @@ class Preprocessor:
         if self.config.fit == "stretch":
             return image.resize(size, pil.Resampling.BICUBIC)
         if self.config.fit == "pad":
-            return ImageOps.pad(image, size, pil.Resampling.BICUBIC)
+            share = self.config.size / max(image.size)
+            inner = (max(1, round(image.width * share)), max(1, round(image.height * share)))
+            canvas = pil.new(image.mode, size)
+            canvas.paste(
+                image.resize(inner, pil.Resampling.BICUBIC),
+                (round((size[0] - inner[0]) / 2), round((size[1] - inner[1]) / 2)),
+            )
+            return canvas
         return ImageOps.fit(image, size, pil.Resampling.BICUBIC)
 
     def normalise(self, images: Tensor) -> Tensor:
