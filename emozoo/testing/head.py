@@ -67,11 +67,9 @@ def check_head(
     _check_decoding(subject, module, output, labels)
     _check_measure(subject, module, output, targets)
     check_state(subject, module)
-    backbone = {"name": "resnet18", "stem": "strided", "width": in_features // 32 * 4}
-    heads = {**COMPANIONS["heads"], "tested": subject.table}
-    check_folder(
-        subject, seeded(2, 1, 32, 32), "heads.tested", backbone=backbone, heads=heads, labels=tuple(labels)
-    )
+    tables = {"backbone": {"name": "resnet18", "stem": "strided", "width": in_features // 32 * 4}}
+    tables["heads"] = {**COMPANIONS["heads"], "tested": subject.table}
+    check_folder(subject, seeded(2, 1, 32, 32), "heads.tested", labels=tuple(labels), **tables)
 
 
 def _run(module: Any, x: Tensor) -> Tensor:

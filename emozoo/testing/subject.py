@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import torch
 
 from emozoo import registry
-from emozoo.errors import ContractError, EmozooError, PluginLoadError, RecipeError
+from emozoo.errors import ContractError, EmozooError, PluginLoadError
 from emozoo.options import option_names
 
 WHERE = {
@@ -122,8 +122,6 @@ def _refuses(subject: Subject, options: dict[str, Any], name: str) -> bool:
             f"{name} = {options[name]!r} ends in {error.__cause__!r}",
             "Say in the option's type what it may be (Annotated[int, Field(gt=0)]), or raise a ValueError that says so",
         )
-    except RecipeError:
-        return True
     except EmozooError:
         return True
     return False
