@@ -126,7 +126,7 @@ def _download(model: HubModel, hub: Hub) -> Path:
     folder = hub.snapshot(model.repo, commit)
     with explained(str(model), hub.url(model.repo)), plain_names():
         for name in (MANIFEST, *REQUIRED, RUN, CARD):
-            if name in held and not (folder / name).is_file():
+            if name in held:  # what is there already is not asked for
                 persistently(lambda name=name: _get(hub, model.repo, commit, name))
     hub.remember(model, commit)
     return folder

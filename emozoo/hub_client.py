@@ -152,8 +152,12 @@ def plain_names() -> Generator[None]:
 
 def _passing(error: Exception) -> bool:
     status = _status(error)
-    truncated = type(error) is OSError and error.errno is None
-    return status == 429 or status >= 500 or truncated or type(error).__name__ in _BROKEN
+    return status == 429 or status >= 500 or _truncated(error) or type(error).__name__ in _BROKEN
+
+
+def _truncated(error: Exception) -> bool:
+    """Say whether the client found a file to be of another size than announced; the system's errors have numbers."""
+    return type(error) is OSError and error.errno is None
 
 
 def _status(error: Exception) -> int:
@@ -204,8 +208,8 @@ def _translated(what: str, url: str, error: Exception) -> HubError | None:
     if name.startswith(("Connect", "UnsupportedProtocol")):
         return OfflineError(f"{what}: {url} cannot be reached ({name})")
     transport = errors.HfHubHTTPError.__mro__[1]  # the base of the HTTP library's errors
-    truncated = type(error) is OSError and error.errno is None
-    if isinstance(error, (transport, errors.EntryNotFoundError)) or truncated:
+    garbled = (ValueError, KeyError, RuntimeError)  # what the client makes of an answer that is not the Hub's
+    if isinstance(error, (transport, errors.EntryNotFoundError, *garbled)) or _truncated(error):
         reason = f"HTTP {status}" if status else name
         return HubUnavailableError(f"{what}: {url} does not answer as it should ({reason}); try again later")
     return None

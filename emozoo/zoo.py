@@ -246,7 +246,14 @@ def load(
     return load_model(folder, device)
 
 
-def model_folder(source: str | Path, *, revision: str | None = None, **access: Any) -> Path:
+def model_folder(
+    source: str | Path,
+    *,
+    revision: str | None = None,
+    cache_dir: str | Path | None = None,
+    token: str | bool | None = None,
+    local_files_only: bool = False,
+) -> Path:
     """Return the model folder that a name or path means, downloaded if need be; see `load`."""
     found = locate(source, revision)
     if isinstance(found, Path):
@@ -257,7 +264,7 @@ def model_folder(source: str | Path, *, revision: str | None = None, **access: A
         if found.pin is None:
             raise WeightsUnavailableError(_no_weights(found))
         found = found.pin
-    return fetch(found, **access)
+    return fetch(found, cache_dir=cache_dir, token=token, local_files_only=local_files_only)
 
 
 def locate(source: str | Path, revision: str | None = None) -> Entry | Path | HubModel:

@@ -28,9 +28,9 @@ class Fault:
     """Something that goes wrong with requests whose line fits a pattern, some times, after the first few.
 
     `status` answers with an error; `cut` and `reset` end the connection after so many bytes of the body (`cut`
-    politely, `reset` not); `lost` does what was asked and then ends the connection unanswered; `wrong` changes the
-    body's bytes and keeps their number; `headers` are sent instead of the right ones; `before` is called first, for
-    instance to move a branch.
+    politely, `reset` not); `short` sends so many bytes as if they were all; `lost` does what was asked and then ends
+    the connection unanswered; `wrong` changes the body's bytes and keeps their number; `headers` are sent instead of
+    the right ones; `before` is called first, for instance to move a branch.
     """
 
     pattern: str
@@ -41,6 +41,7 @@ class Fault:
     reset: int | None = None
     lost: bool = False
     wrong: bool = False
+    short: int | None = None
     headers: dict[str, str] | None = None
     before: Callable[[], None] | None = None
 
@@ -206,7 +207,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _send(self, answer: Answer, fault: Fault | None) -> None:
         if fault is not None and fault.lost:
             return self._hang_up(reset=False)
-        data = answer.body
+        data = answer.body[: fault.short if fault is not None else None]
         if fault is not None and fault.wrong and data:
             data = bytes([data[0] ^ 1]) + data[1:-1] + bytes([data[-1] ^ 1])
         self.send_response(answer.status)

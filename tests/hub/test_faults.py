@@ -51,14 +51,16 @@ def test_two_server_errors_in_a_row_are_outlasted(hub, pushed, folders, request_
 
 
 @pytest.mark.parametrize("name", SENT)
-@pytest.mark.parametrize("how", ["cut", "reset"])
+@pytest.mark.parametrize("how", ["cut", "reset", "short"])
 def test_a_connection_that_breaks_in_the_middle_of_a_file_is_outlasted(hub, pushed, folders, name, how):
     hub.fault(request_for(name, pushed), **{how: 10})
     assert same(emozoo.load(NAME, "cpu"), folders[0])
 
 
 @pytest.mark.parametrize(
-    "fault", [{"status": 503}, {"reset": 100}, {"lost": True}], ids=["503", "reset", "unanswered"]
+    "fault",
+    [{"status": 503}, {"reset": 100}, {"short": 100}, {"lost": True}],
+    ids=["503", "reset", "short", "unanswered"],
 )
 def test_a_file_that_cannot_be_had_is_an_error_and_leaves_nothing_half(hub, pushed, tmp_path, fault):
     hub.fault("GET /cdn/", times=100, **fault)
@@ -66,6 +68,12 @@ def test_a_file_that_cannot_be_had_is_an_error_and_leaves_nothing_half(hub, push
         emozoo.load(NAME, "cpu")
     assert not cached_file(pushed, tmp_path, "model.safetensors").exists()
     assert cached_models() == []
+
+
+def test_an_answer_that_is_not_the_hubs_is_said_to_be_none(hub, pushed):
+    hub.fault("GET /api/models", wrong=True)
+    with pytest.raises(HubUnavailableError, match=r"does not answer as it should \(JSONDecodeError\)"):
+        emozoo.load(NAME, "cpu")
 
 
 def test_a_hub_in_trouble_is_said_to_be_and_the_cached_copy_is_used(hub, pushed, folders):
