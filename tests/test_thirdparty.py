@@ -6,7 +6,6 @@ Their sources are in tests/thirdparty/; packages that `emozoo plugins new` write
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -99,18 +98,6 @@ def test_what_needs_no_third_party_imports_none_however_broken(python, home, arg
     assert not [
         name for name in modules if name.partition(".")[0] in strangers or name.startswith("emozoo_my_")
     ]
-
-
-@pytest.mark.parametrize("arguments", [["--help"], ["list"]], ids=" ".join)
-def test_looking_takes_no_longer_with_third_parties_than_without(python, home, arguments):
-    command = python.with_name("emozoo")
-    seconds: dict[str, list[float]] = {"none": [], "all": []}
-    for _ in range(4):
-        for limit, variables in (("none", {"EMOZOO_PLUGINS": "none"}), ("all", {})):
-            started = time.perf_counter()
-            run(command, *arguments, cwd=home, **variables)
-            seconds[limit].append(time.perf_counter() - started)
-    assert min(seconds["all"]) < 1.5 * min(seconds["none"]) + 0.1
 
 
 def test_the_list_of_plugins_says_what_is_known_of_each_from_its_metadata(python, home):
