@@ -8,6 +8,8 @@ from typing import Any
 from emozoo.card import BEGIN, END
 from emozoo.errors import PushError
 
+HERE = "dir:PATH_OF_THIS_FOLDER"
+"""How a card names the model that it lies beside; a published one names the repository instead."""
 _HEADER = re.compile(r"\s*---[ \t]*\n(.*?\n)---[ \t]*(?:\n|$)", re.DOTALL)
 _FIELD = re.compile(r"""^(?=["']?[\w-]+["']?[ \t]*:(?:\s|$))""", re.MULTILINE)
 _SECTION = re.compile(re.escape(BEGIN) + ".*?" + re.escape(END), re.DOTALL)

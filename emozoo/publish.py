@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from emozoo.card_text import check_card, merge_cards
+from emozoo.card_text import HERE, check_card, merge_cards
 from emozoo.errors import EmozooError, HubError, ModelNotFoundError, OfflineError, PushError
 from emozoo.hub import parse
 from emozoo.hub_client import Hub, connect, explained, persistently, plain_names
@@ -144,7 +144,7 @@ def plan_push(
     """
     if parse(repo).revision != "main":
         raise PushError(f"{repo}: a model is pushed to org/name; its commit is what comes of it")
-    hub, files = connect(token=token), _proved(Path(folder))
+    hub, files = connect(token=token), _proved(Path(folder), repo)
     if hub.offline:
         raise OfflineError(f"{repo}: pushing needs the Hub, and offline mode is on (HF_HUB_OFFLINE)")
     try:
@@ -154,16 +154,18 @@ def plan_push(
     return _compare(Plan(repo, files), info, hub, private)
 
 
-def _proved(folder: Path) -> dict[str, Path | bytes]:
+def _proved(folder: Path, repo: str) -> dict[str, Path | bytes]:
     """Return the files of a model folder that loads, in a fresh process, as what was saved."""
     from emozoo.folder import CARD, MANIFEST, REQUIRED, RUN, check_manifest
 
     check_manifest(folder)
     if not (folder / CARD).is_file():
         raise PushError(f"{folder} has no {CARD}: a model is published with a card. Training writes one.")
-    check_card((folder / CARD).read_text(encoding="utf-8"))
+    card = (folder / CARD).read_text(encoding="utf-8").replace(HERE, f"hub:{repo}")
+    check_card(card)
     reload(folder)
-    return {name: folder / name for name in (*REQUIRED, RUN, MANIFEST, CARD) if (folder / name).is_file()}
+    paths = {name: folder / name for name in (*REQUIRED, RUN, MANIFEST) if (folder / name).is_file()}
+    return {**paths, CARD: card.encode()}
 
 
 def reload(folder: Path) -> None:

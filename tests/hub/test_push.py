@@ -135,6 +135,17 @@ def test_what_was_written_on_the_hub_by_hand_stays(hub, pushed, folders, api):
     assert len(commits(hub)) == count
 
 
+def test_a_published_card_shows_the_line_that_loads_it_from_the_hub(hub, folders, reload_here):
+    template = (Path(emozoo.__file__).parent / "card.md.jinja").read_text()
+    [line] = [line for line in template.splitlines() if "emozoo.load(" in line]
+    card = folders[0] / "README.md"
+    card.write_text(f"{card.read_text()}\n{line}\n")
+    commit = push(folders[0], NAME).commit
+    there = hub.store.repos[NAME].commits[commit].files["README.md"].data.decode()
+    assert there.endswith(f'model = emozoo.load("hub:{NAME}")\n')
+    assert not push(folders[0], NAME).new
+
+
 def test_a_card_that_arrives_damaged_is_not_merged(hub, pushed, folders):
     hub.fault("GET /api/resolve-cache/.*README.md", wrong=True)
     with pytest.raises(EmozooError, match="the card on the Hub arrived damaged; nothing was changed"):
