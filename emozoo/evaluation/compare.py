@@ -95,7 +95,9 @@ def compare_folders(paths: Sequence[Path]) -> str:
     files = [_result_file(path) for path in paths]
     predictions = [file.with_name(PREDICTIONS) for file in files]
     records = [_result(file) for file in files]
-    if len({_name(record) for record in records}) < len(records):  # runs of one recipe: their folders tell them apart
+    if len({_name(record) for record in records}) < len(
+        records
+    ):  # runs of one recipe: their folders tell them apart
         records = [{**record, "name": str(path)} for record, path in zip(records, paths, strict=True)]
     return compare(records, [path if path.is_file() else None for path in predictions]).to_markdown()
 
