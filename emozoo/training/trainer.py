@@ -10,7 +10,7 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -65,7 +65,8 @@ class Trainer:
         self.total_steps = self.steps_per_epoch * train.epochs
         self.selector = _selector(recipe, self.model, data)
         self.progress = Progress()
-        self.signal = 0
+        self.signal = 0  # what this process was sent
+        self.agreed = 0  # what all processes know that one was sent, at the same step
 
     @property
     def evaluated(self) -> EmotionModel:
@@ -78,6 +79,8 @@ class Trainer:
             while self.progress.step < self.total_steps:
                 self._epoch(bar)
                 self._end_epoch(bar)
+                if self._agree_to_stop() and self.progress.step < self.total_steps:
+                    self._end(bar)
 
     def _epoch(self, bar: Any) -> None:
         epoch = self.progress.step // self.steps_per_epoch
@@ -171,7 +174,7 @@ class Trainer:
         loss = self.progress.last["loss"]
         self.accelerator.log({"loss": loss, "lr": self.optimizer.param_groups[0]["lr"]}, step=step)
         window.clear()
-        return at_checkpoint or self._stopped()
+        return self._agree_to_stop() or at_checkpoint
 
     def _over_processes(self, values: Tensor) -> Tensor:
         """Return the mean over the processes, each of which has seen its share of the batch."""
@@ -183,13 +186,12 @@ class Trainer:
     def _alone_and_stopped(self) -> bool:
         return bool(self.signal) and self.accelerator.num_processes == 1
 
-    def _stopped(self) -> bool:
+    def _agree_to_stop(self) -> bool:
         """Say whether any process has been told to stop; all of them must ask at the same step."""
-        if self.accelerator.num_processes == 1:
-            return bool(self.signal)
-        flag = torch.tensor([self.signal], device=self.device)
-        self.signal = int(self.accelerator.gather(flag).max())
-        return bool(self.signal)
+        self.agreed = self.signal
+        if self.accelerator.num_processes > 1:
+            self.agreed = int(self.accelerator.gather(torch.tensor([self.signal], device=self.device)).max())
+        return bool(self.agreed)
 
     def _not_finite(self, step: int, loss: float) -> None:
         order = epoch_order(len(self.data.train), self.train.seed, step // self.steps_per_epoch)
@@ -202,12 +204,19 @@ class Trainer:
         )
 
     def _pause(self, bar: Any) -> None:
-        """Write a checkpoint in mid-epoch; end here if a signal asked for it."""
-        if self.progress.step % self.steps_per_epoch or self.signal:
-            self.save()
-        if self.signal:
-            bar.close()
-            raise Interrupted(self.signal, self.progress.step)
+        """Write a checkpoint in mid-epoch; end here if a signal asked for it.
+
+        After an epoch's last step it is the end of the epoch that measures and writes.
+        """
+        if self.progress.step % self.steps_per_epoch == 0:
+            return
+        self.save()
+        if self.agreed:
+            self._end(bar)
+
+    def _end(self, bar: Any) -> NoReturn:
+        bar.close()
+        raise Interrupted(self.agreed, self.progress.step)
 
     def _end_epoch(self, bar: Any) -> None:
         """Measure on the selection split, keep the best, write a checkpoint."""

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from small import RECIPE
 
+from emozoo.training import checkpoint
 from emozoo.training.run import read_record
 
 OPTIONS = (
@@ -25,17 +28,27 @@ OPTIONS = (
 """Nothing that depends on the batch of one process: no batch norm, no dropout."""
 
 
-def launch(recipe: Path, out: Path, processes: int) -> None:
+ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+def launcher(processes: int) -> list[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [
+    return [
         sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(processes),
         "--master-addr", "127.0.0.1", "--master-port", str(port),
-        "-m", "emozoo", "train", str(recipe), "--out", str(out), "--cpu",
-        *(word for option in OPTIONS for word in ("--set", option)),
     ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+
+
+def training(recipe: Path, out: Path) -> list[str]:
+    options = [word for option in OPTIONS for word in ("--set", option)]
+    return ["-m", "emozoo", "train", str(recipe), "--out", str(out), "--cpu", *options]
+
+
+def launch(recipe: Path, out: Path, processes: int) -> None:
+    command = [*launcher(processes), *training(recipe, out)]
+    done = subprocess.run(command, capture_output=True, text=True, env=ONE_THREAD)
     assert done.returncode == 0, done.stderr[-3000:]
 
 
@@ -53,3 +66,18 @@ def test_two_processes_give_the_metrics_of_one_on_the_same_batches(tmp_path: Pat
     metrics = [record["result"]["heads"]["vad"]["metrics"]["rmse"]["value"] for record in (one, two)]
     assert metrics[0] == pytest.approx(metrics[1], rel=2e-3)
     assert (tmp_path / "two" / "model" / "model.safetensors").exists()
+
+
+def test_a_signal_to_two_processes_ends_both_with_a_checkpoint(tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(RECIPE)
+    command = [*launcher(2), *training(recipe, tmp_path / "run"), "--set", "train.epochs=5000"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=ONE_THREAD)
+    deadline = time.monotonic() + 120
+    while not list((tmp_path / "run" / "checkpoints").glob("last-*")) and process.poll() is None:
+        assert time.monotonic() < deadline, "no checkpoint was written"
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    _, error = process.communicate(timeout=60)
+    assert "interrupted at step" in error
+    assert checkpoint.latest(tmp_path / "run" / "checkpoints") is not None

@@ -18,7 +18,7 @@ from small import RECIPE
 from emozoo.errors import ResumeError, TrainingError
 from emozoo.training import checkpoint
 from emozoo.training.run import read_record, train
-from emozoo.training.trainer import Trainer
+from emozoo.training.trainer import Interrupted, Trainer
 
 OPTIONS = (
     "train.epochs=3",
@@ -36,6 +36,7 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
     return {
         f"{stem}.{name}": value
         for stem in ("learner", "average", "optimizer")
+        if (newest / f"{stem}.safetensors").exists()
         for name, value in load_file(newest / f"{stem}.safetensors").items()
     }
 
@@ -104,6 +105,27 @@ def test_a_signal_ends_a_run_with_a_checkpoint_and_says_how_to_go_on(
     assert b"interrupted at step" in error
     assert b"--resume" in error
     assert checkpoint.latest(out / "checkpoints") is not None
+
+
+@pytest.mark.parametrize("batch", [20, 140], ids=["seven steps an epoch", "one step an epoch"])
+def test_a_signal_at_the_last_step_of_an_epoch_loses_nothing_of_that_epoch(
+    tiny_recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int
+) -> None:
+    recipe = tiny_recipe(f"train.batch_size={batch}")
+    whole = train(recipe, tmp_path / "whole", cpu=True)
+    step = Trainer._step
+
+    def interrupted_in_the_last_step(self: Trainer, pieces: object) -> object:
+        if self.progress.step == self.steps_per_epoch - 1:
+            self.signal = signal.SIGTERM
+        return step(self, pieces)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_step", interrupted_in_the_last_step)
+        with pytest.raises(Interrupted):
+            train(recipe, tmp_path / "stopped", cpu=True)
+    train(recipe, tmp_path / "stopped", resume=True, cpu=True)
+    assert_same_run(whole, tmp_path / "stopped")
 
 
 def test_resuming_with_another_recipe_lists_the_keys_that_differ(tiny_recipe, tmp_path: Path) -> None:
