@@ -9,6 +9,7 @@ import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -264,12 +265,14 @@ class Trainer:
                 "progress": self.progress.state(),
                 "optimizer": plain,
                 "scaler": scaler,
-                **self._identity(),
+                **self.identity,
             }
             checkpoint.write(self.checkpoints, "last", self.progress.step, tensors, state)
         self.accelerator.wait_for_everyone()
 
-    def _identity(self) -> dict[str, Any]:
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """What a checkpoint must share with the run that resumes it; hashing the data is done once."""
         from emozoo.training.record import recipe_record
 
         return {"recipe": recipe_record(self.recipe), "fingerprint": self.data.train.fingerprint()}
@@ -284,13 +287,13 @@ class Trainer:
         if found is None:
             return False
         state = checkpoint.read_state(found)
-        changed = _changes(state["recipe"], self._identity()["recipe"])
+        changed = _changes(state["recipe"], self.identity["recipe"])
         if changed:
             raise ResumeError(
                 f"{self.folder} was started with another recipe; these keys differ:\n" + "\n".join(changed)
                 + "\nResume with the recipe as it was, or train into another folder (--out)."
             )  # fmt: skip
-        if state["fingerprint"] != self._identity()["fingerprint"]:
+        if state["fingerprint"] != self.identity["fingerprint"]:
             raise ResumeError(f"{self.folder} was started on other training data (their fingerprints differ)")
         self.learner.load_state_dict(checkpoint.read_tensors(found, "learner"))
         checkpoint.restore_optimizer(

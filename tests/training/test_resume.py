@@ -145,8 +145,9 @@ def test_resuming_on_other_data_is_refused(
 ) -> None:
     train(tiny_recipe("train.epochs=1"), tmp_path / "run", cpu=True)
     (tmp_path / "run" / "run.json").unlink()
-    identity = Trainer._identity
-    monkeypatch.setattr(Trainer, "_identity", lambda self: {**identity(self), "fingerprint": "0" * 64})
+    identity = Trainer.identity.func
+    other = property(lambda self: {**identity(self), "fingerprint": "0" * 64})
+    monkeypatch.setattr(Trainer, "identity", other)
     with pytest.raises(ResumeError, match="other training data"):
         train(tiny_recipe("train.epochs=1"), tmp_path / "run", resume=True, cpu=True)
 
