@@ -43,6 +43,8 @@ class Fer2013:
             unlabelled.
         contempt: with FER+ labels, have contempt as an eighth category.
         drop_not_faces: leave out images of which FER+ says that they show no face.
+        blend: with FER2013's own labels, the share of FER+'s distribution in the training split's targets,
+            where its votes settle something; labels of other splits stay what they are.
 
     Raises:
         DataError: the path holds no form of FER2013.
@@ -69,7 +71,10 @@ class Fer2013:
         annotation: Literal["fer2013", "ferplus-majority", "ferplus-probability"] = "fer2013",
         contempt: bool = False,
         drop_not_faces: bool = False,
+        blend: float = 0.0,
     ) -> None:
+        if not 0 <= blend <= 1 or (blend and annotation != "fer2013"):
+            raise ValueError('blend is a share from 0 to 1, and for annotation = "fer2013" alone')
         if contempt and annotation == "fer2013":
             raise ValueError(
                 'contempt is a label of FER+ only: set annotation = "ferplus-majority" or another'
@@ -85,6 +90,7 @@ class Fer2013:
         self._annotation = annotation
         self._contempt = contempt
         self._drop_not_faces = drop_not_faces
+        self._blend = blend
         self.vad_scale = VAD_RANGE if vad is not None or _has_vad(self._form) else None
 
     @classmethod
@@ -167,7 +173,7 @@ class Fer2013:
 
     def _join_votes(self, rows: Rows, report: Report, checking: bool) -> None:
         """Give rows their FER+ votes where options ask for them, or where a check can make use of them."""
-        asked = self._annotation != "fer2013" or self._drop_not_faces
+        asked = self._annotation != "fer2013" or self._drop_not_faces or self._blend > 0
         if not np.isnan(rows.votes).any():
             return
         if self._ferplus is not None and (asked or (checking and (rows.row >= 0).all())):
@@ -180,9 +186,10 @@ class Fer2013:
             report(str(self._folder), problem)
 
     def _labels(self, rows: Rows) -> dict[str, Any]:
-        """Return the columns label and, for FER+'s distribution, label_probabilities."""
+        """Return the columns label and, for FER+'s distribution or a share of it, label_probabilities."""
         if self._annotation == "fer2013":
-            return {"label": [None if label < 0 else label for label in rows.label.tolist()]}
+            own = {"label": [None if label < 0 else label for label in rows.label.tolist()]}
+            return own | ({"label_probabilities": self._blended(rows)} if self._blend else {})
         make = (
             ferplus_labels.majority if self._annotation == "ferplus-majority" else ferplus_labels.probability
         )
@@ -193,6 +200,14 @@ class Fer2013:
             return {"label": best}
         soft = [row.tolist() if usable else None for row, usable in zip(labels, known, strict=True)]
         return {"label": best, "label_probabilities": soft}
+
+    def _blended(self, rows: Rows) -> list[list[float] | None]:
+        """Return one-hot labels mixed with FER+'s distribution; None where FER+ says nothing, or out of training."""
+        votes = ferplus_labels.probability(rows.votes, contempt=False)
+        hard = np.eye(len(FER2013_LABELS))[np.maximum(rows.label, 0)]
+        mixed = (1 - self._blend) * hard + self._blend * votes
+        usable = (rows.split == "train") & (rows.label >= 0) & ~np.isnan(votes[:, 0])
+        return [row.tolist() if known else None for row, known in zip(mixed, usable, strict=True)]
 
 
 def _form(root: Path) -> Form:

@@ -62,6 +62,18 @@ def test_ferplus_votes_beside_the_images_become_the_labels_asked_for(tmp_path):
     assert soft["label_probabilities"][2:6] == [None] * 4
 
 
+def test_a_share_of_ferplus_softens_the_training_labels_alone(tmp_path):
+    with_votes(tmp_path)
+    rows = Fer2013(tmp_path, blend=0.5).read()
+    assert rows["label"][:] == LABELS, "whatever FER+ says, the labels are FER2013's own"
+    soft = rows["label_probabilities"]
+    assert soft[0] == pytest.approx([1, 0, 0, 0, 0, 0, 0])
+    assert soft[1] == pytest.approx([5 / 18, 0.5, 0, 0, 0, 0, 4 / 18]), "half of disgust, half of 5/9 and 4/9"
+    assert soft[2:] == [None] * 10, "votes that settle nothing, then other splits"
+    with pytest.raises(ValueError, match="blend is a share"):
+        Fer2013(tmp_path, blend=0.5, annotation="ferplus-majority")
+
+
 def test_contempt_is_an_eighth_label_where_asked_for(tmp_path):
     rows = Fer2013(with_votes(tmp_path), annotation="ferplus-probability", contempt=True).read()
     assert rows.features["label"].names == [*FER2013_LABELS, "contempt"]
