@@ -89,7 +89,7 @@ class EmotionModel(nn.Module):
             if mask is not None and self.input_kind == "clips":  # a clip is there if any of its frames is
                 mask = mask.any(2, keepdim=True)
             pooled = self.aggregator(self._frame_features(videos), mask)
-            _expect(pooled.features, (len(x), self.aggregator.out_features), "the aggregator")
+            _expect(pooled.features, (x.shape[0], self.aggregator.out_features), "the aggregator")
         else:
             raise ContractError(
                 f"input of shape {tuple(x.shape)}: images are (B, C, H, W); videos, "
@@ -99,12 +99,12 @@ class EmotionModel(nn.Module):
         for name in self.heads:
             head: Any = self.heads[name]
             heads[name] = head(pooled.features)
-            _expect(heads[name], (len(x), head.out_features), f"head {name!r}")
+            _expect(heads[name], (x.shape[0], head.out_features), f"head {name!r}")
         return Output(heads, pooled.features, pooled.clip_weights, pooled.frame_weights)
 
     def _features(self, x: Tensor) -> Tensor:
         features = self.backbone(x)
-        _expect(features, (len(x), self.backbone.out_features), "the backbone")
+        _expect(features, (x.shape[0], self.backbone.out_features), "the backbone")
         return features
 
     def _frame_features(self, x: Tensor) -> Tensor:
