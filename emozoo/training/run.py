@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import torch
 from accelerate import Accelerator
 
 from emozoo.card import render_card
+from emozoo.data.preprocess import Preprocessor
 from emozoo.errors import ResumeError, TrainingError
 from emozoo.evaluation.evaluate import evaluate, write_predictions
 from emozoo.evaluation.pictures import draw_history, draw_result
@@ -34,8 +35,9 @@ VALIDATION = "These are validation figures: the split that they are measured on 
 
 
 def train(
-    recipe: Recipe, folder: Path, *, resume: bool = False, trackers: Sequence[str] = (), cpu: bool = False
-) -> Path:
+    recipe: Recipe, folder: Path, *, resume: bool = False, trackers: Sequence[str] = (), cpu: bool = False,
+    load: Callable[[Recipe, Preprocessor], TrainingData] = load_training_data,
+) -> Path:  # fmt: skip
     """Train a recipe and return the run's folder.
 
     The folder ends with: model/ (the model folder), run.json (the record), predictions.parquet and report.md,
@@ -47,6 +49,7 @@ def train(
         resume: go on from the folder's newest checkpoint, or start if there is none; a finished run stays as it is.
         trackers: names of accelerate's trackers to log to besides the JSON-lines one.
         cpu: do not use an accelerator even where there is one.
+        load: how the data are read; several runs in one process may share them.
 
     Raises:
         TrainingError: the folder holds another run, the loss is not finite, or a signal ended the run.
@@ -59,7 +62,7 @@ def train(
     torch.manual_seed(recipe.train.seed)
     model = EmotionModel(recipe.model)
     provenance = _initialise(model, recipe)
-    data = load_training_data(recipe, model.preprocessor).to(accelerator.device)
+    data = load(recipe, model.preprocessor).to(accelerator.device)
     trainer = Trainer(recipe, data, model, accelerator, folder)
     resumed = trainer.resume() if resume else False
     trainer.run()

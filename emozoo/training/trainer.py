@@ -287,7 +287,7 @@ class Trainer:
         if found is None:
             return False
         state = checkpoint.read_state(found)
-        changed = _changes(state["recipe"], self.identity["recipe"])
+        changed = changes(state["recipe"], self.identity["recipe"])
         if changed:
             raise ResumeError(
                 f"{self.folder} was started with another recipe; these keys differ:\n" + "\n".join(changed)
@@ -416,11 +416,11 @@ def _mean(losses: list[tuple[Tensor, dict[str, Tensor]]]) -> tuple[Tensor, dict[
     return total, {name: torch.stack([parts[name] for _, parts in losses]).mean() for name in losses[0][1]}
 
 
-def _changes(before: Any, now: Any, path: str = "") -> list[str]:
-    """List the keys in which two recipes differ."""
+def changes(before: Any, now: Any, path: str = "") -> list[str]:
+    """List the keys in which two recipes, as they are recorded, differ: a line each."""
     if isinstance(before, dict) and isinstance(now, dict):
         keys = [*before, *(key for key in now if key not in before)]
-        lines = [_changes(before.get(key), now.get(key), f"{path}.{key}" if path else key) for key in keys]
+        lines = [changes(before.get(key), now.get(key), f"{path}.{key}" if path else key) for key in keys]
         return [line for group in lines for line in group]
     return [] if before == now else [f"  {path}: was {json.dumps(before)}, is {json.dumps(now)}"]
 
