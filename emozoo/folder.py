@@ -18,7 +18,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from emozoo.errors import (
     ContractError,
@@ -28,14 +28,15 @@ from emozoo.errors import (
     RecipeError,
 )
 from emozoo.recipe import CONFIG_FORMAT, ModelConfig, config_text
+from emozoo.source import Source
 from emozoo.stamps import matches, sha256
 from emozoo.trees import explain, plain
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor
 
     from emozoo.model import EmotionModel
+    from emozoo.weights import Store
 
 CONFIG, WEIGHTS, GOLDEN, RUN, MANIFEST, CARD = (
     "config.json",
@@ -45,6 +46,8 @@ CONFIG, WEIGHTS, GOLDEN, RUN, MANIFEST, CARD = (
     "manifest.json",
     "README.md",
 )
+Dtype = Literal["fp32", "bf16", "fp16"]
+"""The precision that a loaded model computes in; what it predicts are single-precision numbers in any case."""
 REQUIRED = (CONFIG, WEIGHTS, GOLDEN)
 JSON_LIMIT = 1 << 20
 """Bytes above which config.json or manifest.json is refused unread."""
@@ -52,7 +55,12 @@ _WAY_OUT = "Fetch or save the model again."
 
 
 def save_model(
-    model: EmotionModel, folder: Path, run: Mapping[str, Any] | None = None, card: str = ""
+    model: EmotionModel,
+    folder: Path,
+    run: Mapping[str, Any] | None = None,
+    card: str = "",
+    *,
+    store: Store = "fp32",
 ) -> Path:
     """Write a model folder. It appears complete or not at all; an older one in its place is replaced.
 
@@ -60,15 +68,20 @@ def save_model(
     loaded.
 
     Args:
-        model: the model, in single precision; its weights are stored as they are.
+        model: the model, in single precision.
         folder: where to.
         run: the run record, if there is one.
         card: the text of README.md, if there is any.
+        store: "fp32" stores the weights as they are, "fp16" rounded to half precision, in half the bytes. Whatever
+            is loaded again computes in single precision, and the golden outputs are those of the rounded weights.
 
     Raises:
         CorruptModelError: the place holds something that is no model folder, and is left as it is.
         ContractError: the model, read back, is not the model: config and weights do not describe it.
+        RecipeError: weights cannot be stored so.
     """
+    if store not in ("fp32", "fp16"):
+        raise RecipeError(f"store is {store!r}: weights are stored in fp32 or fp16")
     target = folder.resolve()
     _check_place(target)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -76,7 +89,7 @@ def save_model(
     try:
         staging = outer / target.name
         staging.mkdir()
-        _write(model, staging, run, card)
+        _write(model, staging, run, card, store)
         _replace(staging, target, outer / "old")
     finally:
         shutil.rmtree(outer, ignore_errors=True)
@@ -94,18 +107,22 @@ def _check_place(target: Path) -> None:
         )
 
 
-def _write(model: EmotionModel, staging: Path, run: Mapping[str, Any] | None, card: str) -> None:
+def _write(
+    model: EmotionModel, staging: Path, run: Mapping[str, Any] | None, card: str, store: Store
+) -> None:
     from safetensors.torch import save_file
 
     from emozoo import __version__
     from emozoo.golden import difference, golden
+    from emozoo.weights import rounded, stored_weights
 
     (staging / CONFIG).write_text(config_text(model.config, model.requires, __version__), encoding="utf-8")
     try:
-        save_file(_stored(model), staging / WEIGHTS, metadata={"format": "pt"})
+        save_file(stored_weights(model, store), staging / WEIGHTS, metadata={"format": "pt"})
         copy, _ = _read(staging)
+        _check_types(model, copy)
         outputs = golden(copy)
-        difference(golden(model), outputs)
+        difference(golden(rounded(model, store)), outputs)
     except (EmozooError, RuntimeError, ValueError) as error:
         raise ContractError(f"this model cannot be saved as its config and weights: {error}") from error
     save_file(outputs, staging / GOLDEN, metadata={"format": "pt"})
@@ -130,8 +147,15 @@ def _replace(staging: Path, target: Path, old: Path) -> None:
         raise
 
 
-def _stored(model: EmotionModel) -> dict[str, Tensor]:
-    return {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+def _check_types(model: EmotionModel, copy: EmotionModel) -> None:
+    """Check that a model runs in the precision that it is loaded in: else its weights are not all there."""
+    loaded = copy.state_dict()
+    for name, value in model.state_dict().items():
+        if value.dtype != loaded[name].dtype:
+            raise ContractError(
+                f"{name} is {value.dtype}, the model that is loaded has {loaded[name].dtype}; save a model that was "
+                'loaded with dtype="fp32"'
+            )
 
 
 def write_manifest(folder: Path) -> None:
@@ -141,19 +165,20 @@ def write_manifest(folder: Path) -> None:
     (folder / MANIFEST).write_text(json.dumps({"files": files}, indent=2) + "\n", encoding="utf-8")
 
 
-def load_model(folder: Path, device: str = "auto") -> EmotionModel:
+def load_model(folder: Path, device: str = "auto", dtype: Dtype = "fp32") -> EmotionModel:
     """Read a model folder: verified, built without weights, then given those of the file, memory-mapped.
 
     Args:
         folder: the model folder.
         device: "auto" (a GPU where there is one), "cpu", "cuda:0", ...
+        dtype: the precision it computes in, "fp32", "bf16" or "fp16", whatever its weights are stored as.
 
     Raises:
         CorruptModelError: a file is missing, damaged, or does not belong to the others; says which.
         MissingPluginError: a component's plugin is not installed, with the pip line.
-        RecipeError: there is no such device.
+        RecipeError: there is no such device or precision.
     """
-    place = resolve_device(device)
+    place, precision = resolve_device(device), resolve_dtype(dtype)
     if not folder.is_dir():
         raise CorruptModelError(f"there is no model folder {folder}")
     read_config(folder)  # a newer format says so, rather than that its files are not those of this one
@@ -161,7 +186,22 @@ def load_model(folder: Path, device: str = "auto") -> EmotionModel:
     model, exact = _read(folder)
     if not exact:
         verify_golden(model, folder)
-    return model.to(place).eval()
+    model.source = Source(folder.resolve().name, read_manifest(folder)[WEIGHTS]["sha256"])
+    return model.to(place, precision).eval()
+
+
+def resolve_dtype(dtype: str) -> torch.dtype | None:
+    """Return the type that the weights are turned into; None where they stay as the model was built.
+
+    Raises:
+        RecipeError: the name means nothing.
+    """
+    import torch
+
+    known = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+    if dtype not in known:
+        raise RecipeError(f"dtype {dtype!r}: write {', '.join(known)}")
+    return known[dtype]
 
 
 def resolve_device(device: str) -> torch.device:
@@ -196,18 +236,23 @@ def check_manifest(folder: Path) -> None:
         if name not in listed:
             raise CorruptModelError(f"{folder / MANIFEST} does not list {name}. {_WAY_OUT}")
     for name, row in listed.items():
-        if name not in (*REQUIRED, RUN):
-            raise CorruptModelError(
-                f"{folder / MANIFEST} lists {name!r}, which no model folder holds. {_WAY_OUT}"
-            )
         check_file(folder / name, row)
 
 
 def read_manifest(folder: Path) -> dict[str, dict[str, Any]]:
-    """Return the size and sha256 of each file that the manifest lists, unchecked."""
+    """Return the size and sha256 of each file that the manifest lists; the files themselves are not looked at.
+
+    Raises:
+        CorruptModelError: it is no manifest, or it lists what is no file of a model folder: names lead nowhere else.
+    """
     listed = _read_json(folder / MANIFEST).get("files")
     if not isinstance(listed, dict) or not all(_is_row(row) for row in listed.values()):
         raise CorruptModelError(f"{folder / MANIFEST} is not a manifest. {_WAY_OUT}")
+    for name in listed:
+        if name not in (*REQUIRED, RUN):
+            raise CorruptModelError(
+                f"{folder / MANIFEST} lists {name!r}, which no model folder holds. {_WAY_OUT}"
+            )
     return listed
 
 
