@@ -19,6 +19,8 @@ from emozoo.recipe import ModelConfig, Part, Recipe, load_recipe
 
 if TYPE_CHECKING:
     from emozoo.predictions import Prediction, Predictions
+    from emozoo.source import Source
+    from emozoo.weights import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,7 @@ class EmotionModel(nn.Module):
         labels: the category names, in the order of the outputs.
         preprocessor: turns media into input; training, evaluation and prediction all use it.
         requires: the distributions, and their version ranges, that a saved copy needs.
+        source: where the weights were loaded from; None for a model that was built here.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -55,6 +58,7 @@ class EmotionModel(nn.Module):
         self.labels = config.labels
         self.preprocessor = Preprocessor(config.preprocess)
         self.requires = _requirements(parts)
+        self.source: Source | None = None
         self.backbone = _module(parts["backbone"], config.preprocess.channels)
         features = _declared(self.backbone, "out_features", int, "model.backbone")
         self.input_kind = _declared(self.backbone, "input_kind", str, "model.backbone")
@@ -118,13 +122,16 @@ class EmotionModel(nn.Module):
     def predict_outputs(self, images: Tensor, tta: TTA = "none") -> dict[str, Tensor]:
         """Return each head's raw output (N, K) for uint8 images (N, C, size, size), averaged over the views.
 
-        The model runs in evaluation mode whatever mode it is in.
+        The model runs in evaluation mode whatever mode it is in, and in its own precision; what it returns is in
+        single precision.
         """
-        device = next(self.parameters()).device
-        views = self.preprocessor.views(images.to(device), tta)
+        like = next(self.parameters())
+        views = self.preprocessor.views(images.to(like.device), tta).to(like.dtype)
         with evaluating(self):
             output = self(views.flatten(0, 1).contiguous(memory_format=torch.channels_last))
-        return {name: value.unflatten(0, views.shape[:2]).mean(1) for name, value in output.heads.items()}
+        return {
+            name: value.float().unflatten(0, views.shape[:2]).mean(1) for name, value in output.heads.items()
+        }
 
     def decode(self, outputs: dict[str, Tensor]) -> list[dict[str, dict[str, Any]]]:
         """Return, for each sample, each head's part of a prediction, by head name."""
@@ -154,11 +161,15 @@ class EmotionModel(nn.Module):
 
         return predict(self, source, tta=tta, batch_size=batch_size)
 
-    def save(self, folder: str | Path) -> Path:
-        """Write config.json, model.safetensors, golden.safetensors and a manifest; see `emozoo.folder`."""
+    def save(self, folder: str | Path, *, store: Store = "fp32") -> Path:
+        """Write config.json, model.safetensors, golden.safetensors and a manifest; see `emozoo.folder.save_model`."""
         from emozoo.folder import save_model
 
-        return save_model(self, Path(folder))
+        return save_model(self, Path(folder), store=store)
+
+    def extra_repr(self) -> str:
+        """Return where the weights came from, for torch to print."""
+        return f"source: {self.source}" if self.source else ""
 
 
 def create(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -22,6 +23,9 @@ DTYPES = {
     torch.bool: "BOOL",
 }  # fmt: skip
 """Names of types in a safetensors header."""
+
+Store = Literal["fp32", "fp16"]
+"""What weights are stored as; a model that is loaded has the types it was built with, whatever its file holds."""
 
 Header = Mapping[str, tuple[tuple[int, ...], str]]
 """Shape and type of each tensor."""
@@ -42,11 +46,38 @@ def assemble(config: ModelConfig, path: Path) -> tuple[EmotionModel, bool]:
     _check_header(state, path)
     if _has_more_than(model, state):
         model, exact = _build(config, "cpu"), False
-    model.load_state_dict(load_file(path), assign=True)
+    stored = {name: value.to(state[name].dtype) for name, value in load_file(path).items()}
+    model.load_state_dict(stored, assign=True)
     left = [name for name, value in _tensors(model) if value.is_meta]
     if left:
         raise CorruptModelError(f"{path} gave no values to {', '.join(left)}")
     return model, exact
+
+
+def stored_weights(model: EmotionModel, store: Store = "fp32") -> dict[str, Tensor]:
+    """Return a model's state as it is stored.
+
+    In "fp16" matrices and kernels are rounded to half precision; vectors (biases, and the statistics of norms, which
+    can exceed its range) are a hundredth of a model and stay as they are.
+    """
+    state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    halved = _halved(state) if store == "fp16" else []
+    return state | {name: state[name].half() for name in halved}
+
+
+def rounded(model: EmotionModel, store: Store) -> EmotionModel:
+    """Return the model that will be loaded again: a copy with rounded weights, or the model itself."""
+    if store == "fp32":
+        return model
+    twin = copy.deepcopy(model)
+    state = twin.state_dict()  # its tensors are the model's own
+    for name in _halved(state):
+        state[name].copy_(state[name].half())
+    return twin
+
+
+def _halved(state: Mapping[str, Tensor]) -> list[str]:
+    return [name for name, value in state.items() if value.dtype == torch.float32 and value.ndim > 1]
 
 
 class _NoRandomNumbers(TorchFunctionMode):
@@ -109,8 +140,12 @@ def _differences(expected: Header, stored: Header) -> list[str]:
     return lines + [
         f"  {name}: stored {_shown(stored[name])}, the model has {_shown(entry)}"
         for name, entry in expected.items()
-        if name in stored and stored[name] != entry
+        if name in stored and not _fits(stored[name], entry)
     ]
+
+
+def _fits(stored: tuple[tuple[int, ...], str], entry: tuple[tuple[int, ...], str]) -> bool:
+    return stored == entry or (stored[0] == entry[0] and (stored[1], entry[1]) == ("F16", "F32"))
 
 
 def _shown(entry: tuple[tuple[int, ...], str]) -> str:

@@ -367,11 +367,12 @@ def diverge(model: EmotionModel) -> None:
 @pytest.mark.parametrize(
     ("tamper", "message"),
     [
-        (EmotionModel.half, "F16"),
+        (EmotionModel.half, "torch.float16, the model that is loaded has torch.float32"),
+        (EmotionModel.bfloat16, "stored BF16"),
         (change_head, "missing: heads.emotion.layers.1.weight"),
         (diverge, "not finite"),
     ],
-    ids=["half precision", "another head", "not a number"],
+    ids=["half precision", "brain floats", "another head", "not a number"],
 )
 def test_a_model_that_could_not_be_loaded_again_is_not_saved(
     tmp_path: Path, tamper: object, message: str
