@@ -264,11 +264,12 @@ def _row(metric: str, values: Array, reference: Array) -> tuple[str, str, str, s
         f"{found['n']:,}",
         sign + number(metric, found["value"]),
         interval(metric, found["interval"]),
-        _verdict(metric, found["interval"]),
+        verdict(metric, found["interval"]),
     )
 
 
-def _verdict(metric: str, ends: Sequence[float] | None) -> str:
+def verdict(metric: str, ends: Sequence[float] | None) -> str:
+    """Say what the interval of a difference in a metric allows to be concluded."""
     if ends is None:
         return "too few samples"
     if ends[0] <= 0 <= ends[1]:

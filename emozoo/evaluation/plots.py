@@ -56,7 +56,7 @@ def confusion_matrix(path: Path, confusion: ArrayLike, labels: Sequence[str], *,
     support = counts.sum(1, keepdims=True)
     shares = counts / np.maximum(support, 1)
     side = 1.6 + 0.78 * len(labels)
-    with _picture(path, (side + 0.6, side)) as figure:
+    with picture(path, (side + 0.6, side)) as figure:
         axes = figure.add_subplot()
         image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
         axes.set_xticks(range(len(labels)), labels, rotation=35, ha="right", rotation_mode="anchor")
@@ -100,7 +100,7 @@ def training_curves(
     drawn = {
         name: keys for name, keys in panels.items() if any(k in record for record in epochs for k in keys)
     }
-    with _picture(path, (4.4 * max(len(drawn), 1), 3.4)) as figure:
+    with picture(path, (4.4 * max(len(drawn), 1), 3.4)) as figure:
         for index, (name, keys) in enumerate(drawn.items(), 1):
             axes = figure.add_subplot(1, len(drawn), index)
             for key, (colour, marker) in zip(keys, _styles(), strict=False):
@@ -142,7 +142,7 @@ def vad_scatter(
     x, y = np.asarray(target, dtype=float), np.asarray(predicted, dtype=float)
     measure = vad_measure(y, x, dimensions)
     groups = _groups(category, labels, len(x))
-    with _picture(path, (3.5 * len(dimensions) + 1.4, 4.1)) as figure:
+    with picture(path, (3.5 * len(dimensions) + 1.4, 4.1)) as figure:
         for index, dimension in enumerate(dimensions):
             axes = figure.add_subplot(1, len(dimensions), index + 1)
             axes.plot([-1, 1], [-1, 1], color=_INK, linewidth=1, linestyle="--", zorder=1)
@@ -166,7 +166,7 @@ def vad_plane(
     """Draw values (N, 2 or more) on the plane of valence and arousal, with the mean of every category."""
     points = np.asarray(values, dtype=float)
     groups = _groups(category, labels, len(points))
-    with _picture(path, (6.4, 5.2)) as figure:
+    with picture(path, (6.4, 5.2)) as figure:
         axes = figure.add_subplot()
         axes.axhline(0, color="#a0a0a0", linewidth=1)
         axes.axvline(0, color="#a0a0a0", linewidth=1)
@@ -196,7 +196,7 @@ def reliability_diagram(
     centres = [(row["low"] + row["high"]) / 2 for row in filled]
     width = (bins[0]["high"] - bins[0]["low"]) * 0.92
     n = sum(row["n"] for row in filled)
-    with _picture(path, (4.6, 5.2)) as figure:
+    with picture(path, (4.6, 5.2)) as figure:
         top, bottom = figure.subplots(2, 1, height_ratios=(3.2, 1), sharex=True)
         top.plot([0, 1], [0, 1], color=_INK, linewidth=1, linestyle="--", label="calibrated")
         confidence, accuracy = ([row[key] for row in filled] for key in ("confidence", "accuracy"))
@@ -228,7 +228,7 @@ def face_grid(
     marks = correct or [None] * len(pixels)
     rows = -(-len(pixels) // columns)
     lines = max(caption.count("\n") + 1 for caption in captions)
-    with _picture(path, (1.35 * columns, (1.35 + 0.17 * lines) * rows + 0.4)) as figure:
+    with picture(path, (1.35 * columns, (1.35 + 0.17 * lines) * rows + 0.4)) as figure:
         grid = figure.subplots(rows, columns, squeeze=False).ravel()
         for axes in grid:
             axes.set_axis_off()
@@ -244,7 +244,7 @@ def face_grid(
 
 
 @contextmanager
-def _picture(path: Path, size: tuple[float, float]) -> Generator[Figure]:
+def picture(path: Path, size: tuple[float, float]) -> Generator[Figure]:
     """Give a figure in the house style, and write it as PNG at the end."""
     import matplotlib
     from matplotlib.figure import Figure
