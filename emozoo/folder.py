@@ -18,8 +18,9 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
+from emozoo.device import Dtype, resolve_device, resolve_dtype
 from emozoo.errors import (
     ContractError,
     CorruptModelError,
@@ -33,8 +34,6 @@ from emozoo.stamps import matches, sha256
 from emozoo.trees import explain, plain
 
 if TYPE_CHECKING:
-    import torch
-
     from emozoo.model import EmotionModel
     from emozoo.weights import Store
 
@@ -46,8 +45,6 @@ CONFIG, WEIGHTS, GOLDEN, RUN, MANIFEST, CARD = (
     "manifest.json",
     "README.md",
 )
-Dtype = Literal["fp32", "bf16", "fp16"]
-"""The precision that a loaded model computes in; what it predicts are single-precision numbers in any case."""
 REQUIRED = (CONFIG, WEIGHTS, GOLDEN)
 JSON_LIMIT = 1 << 20
 """Bytes above which config.json or manifest.json is refused unread."""
@@ -188,41 +185,6 @@ def load_model(folder: Path, device: str = "auto", dtype: Dtype = "fp32") -> Emo
         verify_golden(model, folder)
     model.source = Source(folder.resolve().name, read_manifest(folder)[WEIGHTS]["sha256"])
     return model.to(place, precision).eval()
-
-
-def resolve_dtype(dtype: str) -> torch.dtype | None:
-    """Return the type that the weights are turned into; None where they stay as the model was built.
-
-    Raises:
-        RecipeError: the name means nothing.
-    """
-    import torch
-
-    known = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
-    if dtype not in known:
-        raise RecipeError(f"dtype {dtype!r}: write {', '.join(known)}")
-    return known[dtype]
-
-
-def resolve_device(device: str) -> torch.device:
-    """Return the device that a name means; "auto" is a GPU where there is one.
-
-    Raises:
-        RecipeError: the name means nothing, or this machine has no such device.
-    """
-    import torch
-
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        place = torch.device(device)
-        if place.type == "meta":
-            raise RuntimeError("nothing can be computed there")
-        torch.empty(0, device=place)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
-        raise RecipeError(f"device {device!r}: write auto, cpu, cuda or cuda:N ({reason})") from None
-    return place
 
 
 def check_manifest(folder: Path) -> None:

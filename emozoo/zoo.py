@@ -30,6 +30,7 @@ from emozoo.hub import fetch, parse, read_pin
 from emozoo.hub_client import HubModel
 
 if TYPE_CHECKING:
+    from emozoo.device import Dtype
     from emozoo.model import EmotionModel
 
 
@@ -214,6 +215,7 @@ def load(
     source: str | Path,
     device: str = "auto",
     *,
+    dtype: Dtype = "fp32",
     revision: str | None = None,
     cache_dir: str | Path | None = None,
     token: str | bool | None = None,
@@ -226,6 +228,8 @@ def load(
             "hub:org/name@revision"), or a model folder: "dir:PATH", a path that starts with ".", "/" or "~", or a
             `Path`. Other text is never taken for a folder.
         device: "auto" (a GPU where there is one), "cpu", "cuda:0", ...
+        dtype: the precision that it computes in: "fp32", "bf16" or "fp16". Predictions are single-precision numbers
+            in any case; those of reduced precision differ in the third digit or so.
         revision: a branch, tag or commit of a model of the Hub; a commit that is cached loads with no request.
         cache_dir: the Hub's cache folder, if not the usual one.
         token: an access token of the Hub, if not the one logged in with; False for none.
@@ -240,10 +244,13 @@ def load(
     """
     from emozoo.folder import load_model
 
-    folder = model_folder(
-        source, revision=revision, cache_dir=cache_dir, token=token, local_files_only=local_files_only
-    )
-    return load_model(folder, device)
+    found = locate(source, revision)
+    folder, repo = _fetched(found, cache_dir, token, local_files_only)
+    model = load_model(folder, device, dtype)
+    if not isinstance(found, Path) and model.source is not None:
+        name = found.name if isinstance(found, Entry) else str(found)
+        model.source = replace(model.source, name=name, repo=repo, commit=folder.name if repo else None)
+    return model
 
 
 def model_folder(
@@ -255,16 +262,26 @@ def model_folder(
     local_files_only: bool = False,
 ) -> Path:
     """Return the model folder that a name or path means, downloaded if need be; see `load`."""
-    found = locate(source, revision)
+    return _fetched(locate(source, revision), cache_dir, token, local_files_only)[0]
+
+
+def _fetched(
+    found: Entry | Path | HubModel,
+    cache_dir: str | Path | None,
+    token: str | bool | None,
+    local_files_only: bool,
+) -> tuple[Path, str | None]:
+    """Return a model folder, downloaded if need be, and the repository that it is a commit of, if it is."""
     if isinstance(found, Path):
-        return found
+        return found, None
     if isinstance(found, Entry):
         if found.weights is not None:
-            return found.weights
+            return found.weights, None
         if found.pin is None:
             raise WeightsUnavailableError(_no_weights(found))
         found = found.pin
-    return fetch(found, cache_dir=cache_dir, token=token, local_files_only=local_files_only)
+    folder = fetch(found, cache_dir=cache_dir, token=token, local_files_only=local_files_only)
+    return folder, found.repo
 
 
 def locate(source: str | Path, revision: str | None = None) -> Entry | Path | HubModel:
@@ -302,11 +319,16 @@ def _provides(distribution: str) -> bool:
 
 
 def _no_weights(found: Entry) -> str:
+    from emozoo.convert import FAMILIES
+
     terms = found.recipe.get("card", {}).get("data_licence", "")
     data = found.recipe["data"]["name"] + (f": {terms}" if terms else "")
-    return (
-        f"{found.name} is in the zoo, but its weights are not published. Ways on:\n"
-        f"  train it: emozoo train {found.name} --data FOLDER   ({data})\n"
-        f"  load a folder that someone trained: emozoo.load('dir:PATH')\n"
-        f"  or build it untrained: emozoo.create({found.name!r})"
-    )
+    ways = [f"train it: emozoo train {found.name} --data FOLDER   ({data})"]
+    if (found.recipe["model"].get("aggregator") or {}).get("name") in FAMILIES:
+        ways.append(f"convert a checkpoint of its authors: emozoo convert FILE.pth.tar --to {found.name}")
+    ways += [
+        "load what someone else has trained: emozoo.load('dir:PATH') or emozoo.load('hub:ORG/NAME')",
+        f"or build it untrained: emozoo.create({found.name!r})",
+    ]
+    start = f"{found.name} is in the zoo, but its weights are not published. Ways on:"
+    return "\n  ".join([start, *ways])
