@@ -1,8 +1,9 @@
 """The contracts between the core and its plugins: what a component of each kind is given and must do.
 
 Plugins import this module, `emozoo.labels`, `emozoo.errors` and `emozoo.evaluation.metrics`, and nothing else of
-the core. The options of a component are the annotated keyword-only parameters of its constructor: the registry
-checks a recipe against them, so a component needs no schema of its own.
+the core but `emozoo.registry.build`, with which a component that is made of others builds them by name. The
+options of a component are the annotated keyword-only parameters of its constructor: the registry checks a recipe
+against them, so a component needs no schema of its own.
 """
 
 from __future__ import annotations

@@ -1,0 +1,148 @@
+"""The pictures that planted-expression videos are made of: decoded once, each in one cast of one split."""
+
+from __future__ import annotations
+
+import io
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from emozoo.errors import DataError
+from emozoo.labels import canonical
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+Pictures = NDArray[np.uint8]
+
+
+class Face(NamedTuple):
+    """An expressive picture: its label, its cast, and its place among its split's pictures."""
+
+    label: int
+    cast: int
+    picture: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """The pictures of a split, dealt to casts: faces of one cast meet in videos with each other and no others.
+
+    Attributes:
+        pictures: uint8 (N, S, S).
+        neutral: by cast, the pictures that hold a video.
+        expressive: by label and cast, those that are planted.
+        repeated: how many pictures are left out because an earlier row, of this split or another, is the same.
+    """
+
+    pictures: Pictures
+    neutral: list[list[int]]
+    expressive: list[list[list[Face]]]
+    repeated: int
+
+    @property
+    def faces(self) -> list[Face]:
+        """All that can be planted."""
+        return [face for label in self.expressive for cast in label for face in cast]
+
+
+def make_pools(
+    rows: Dataset, splits: Sequence[str], labels: Sequence[str], neutral: str, size: int, most_casts: int
+) -> dict[str, Pool]:
+    """Decode the pictures of some labels, and deal those of each split to casts.
+
+    A picture that comes twice counts once, for the first of the splits that has it: no test picture was seen
+    in training. Each label's pictures are dealt in turn, in a fixed order that is not the dataset's, so that every
+    cast has some of each.
+
+    Args:
+        rows: of a reader of still images.
+        splits: those wanted, the training split first.
+        labels: of the faces that are planted.
+        neutral: label of the faces that hold a video.
+        size: S.
+        most_casts: of each split, unless a label has fewer pictures.
+
+    Raises:
+        DataError: the dataset lacks a split or a label, a split has no picture of a label, or a picture is broken.
+    """
+    wanted = [*map(canonical, labels), canonical(neutral)]
+    numbers = _numbers(rows, wanted)
+    by_split: dict[str, list[tuple[int, int]]] = defaultdict(list)
+    for row, (split, label) in enumerate(zip(rows["split"], rows["label"], strict=True)):
+        if label in numbers:
+            by_split[split].append((row, numbers[label]))
+    seen: set[bytes] = set()
+    pools = {}
+    for split in splits:
+        if split not in by_split:
+            raise DataError(f"the source has no pictures in a split {split!r}; it has: {', '.join(by_split)}")
+        pools[split] = _pool(rows, by_split[split], size, most_casts, seen, where=(split, wanted))
+    return pools
+
+
+def _numbers(rows: Dataset, wanted: list[str]) -> dict[int, int]:
+    """Return the position in `wanted` of each of the dataset's labels that is there."""
+    if "image" not in rows.column_names:
+        raise DataError("the source holds no still images; name a reader of still images, such as fer2013")
+    names = [canonical(name) for name in rows.features["label"].names]
+    missing = [name for name in wanted if name not in names]
+    if missing:
+        raise DataError(f"the source has no label {missing[0]!r}; it has: {', '.join(names)}")
+    return {names.index(name): position for position, name in enumerate(wanted)}
+
+
+def _pool(
+    rows: Dataset,
+    members: list[tuple[int, int]],
+    size: int,
+    most_casts: int,
+    seen: set[bytes],
+    where: tuple[str, list[str]],
+) -> Pool:
+    """Return the pool of (row, label) pairs, and note its pictures as seen."""
+    split, names = where
+    pictures: list[Pictures] = []
+    of_label: list[list[int]] = [[] for _ in names]
+    media = rows.select([row for row, _ in members]).select_columns(["id", "image"])
+    for (_, label), row in zip(members, media, strict=True):
+        picture = _decode(row, size)
+        if (content := picture.tobytes()) not in seen:
+            seen.add(content)
+            of_label[label].append(len(pictures))
+            pictures.append(picture)
+    empty = [name for name, indices in zip(names, of_label, strict=True) if not indices]
+    if empty:
+        raise DataError(f"the split {split!r} of the source has no picture of {', '.join(empty)}")
+    count = min(most_casts, *map(len, of_label))
+    *expressive, neutral = [
+        [_shuffled(indices)[cast::count] for cast in range(count)] for indices in of_label
+    ]
+    faces = [
+        [[Face(label, cast, picture) for picture in dealt] for cast, dealt in enumerate(casts)]
+        for label, casts in enumerate(expressive)
+    ]
+    return Pool(np.stack(pictures), neutral, faces, len(members) - len(pictures))
+
+
+def _shuffled(indices: list[int]) -> list[int]:
+    return np.random.default_rng(0).permutation(indices).tolist()
+
+
+def _decode(row: dict[str, Any], size: int) -> Pictures:
+    """Return an upright grey picture (size, size), cut to a square around its centre."""
+    image = row["image"]
+    source = image["path"] if image["bytes"] is None else io.BytesIO(image["bytes"])
+    try:
+        with Image.open(source) as opened:
+            grey = (ImageOps.exif_transpose(opened) or opened).convert("L")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise DataError(
+            f"the image of row {row['id']!r} cannot be decoded ({error}); remove it from the source"
+        ) from error
+    return np.asarray(grey if grey.size == (size, size) else ImageOps.fit(grey, (size, size)))
