@@ -54,6 +54,10 @@ class CorruptModelError(EmozooError):
     """A file of a model folder is missing, damaged, or does not belong to the others."""
 
 
+class ExportError(EmozooError):
+    """A model cannot be exported as asked; no file was written."""
+
+
 class HubError(EmozooError):
     """The Hub did not give or take what was asked; no message of these holds a token."""
 
