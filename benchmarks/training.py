@@ -34,7 +34,7 @@ def measure() -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         accelerator = _accelerator(recipe.train, Path(folder), (), cpu=not cuda)
         model = EmotionModel(recipe.model)
-        data = load_training_data(recipe, model.preprocessor).to(accelerator.device)
+        data = load_training_data(recipe, model).to(accelerator.device)
         trainer = Trainer(recipe, data, model, accelerator, Path(folder))
         own = _own_steps(trainer)
         bare = _bare_steps(recipe, data, accelerator.device)
@@ -93,7 +93,7 @@ def _bare_steps(recipe: Recipe, data: TrainingData, device: torch.device) -> Any
         weight_decay=train.optimizer.weight_decay,
     )
     augmenter = Augmenter(train.augment, model.preprocessor)
-    images = data.train.images
+    images = data.train.media.pixels
     assert images is not None
     labels = data.train.targets.label.argmax(1)
     rng = np.random.default_rng(0)

@@ -77,61 +77,94 @@ class EmotionModel(nn.Module):
             _declared(self.heads[name], "task", str, f"model.heads.{name}")
             _declared(self.heads[name], "out_features", int, f"model.heads.{name}")
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Output:
+    def forward(self, x: Tensor, mask: Tensor | None = None, *, bn_per_frame: bool = False) -> Output:
         """Run images (B, C, H, W), or videos (B, clips, frames, C, H, W) with a mask (B, clips, frames).
 
-        All frames of all videos pass the backbone in one call.
+        All frames of all videos pass the backbone in one call; with `bn_per_frame`, in one call for each place in
+        a video, so that batch normalisation in training takes its statistics there, as CEFLNet's code does.
 
         Raises:
             ContractError: the input has another number of axes, or a component returned another shape than it
                 declares.
         """
         if x.ndim == 4 and self.aggregator is None:
-            pooled = Aggregated(self._features(x))
-        elif x.ndim in (4, 6) and self.aggregator is not None:
-            videos = x if x.ndim == 6 else x[:, None, None]
-            if mask is not None and self.input_kind == "clips":  # a clip is there if any of its frames is
-                mask = mask.any(2, keepdim=True)
-            pooled = self.aggregator(self._frame_features(videos), mask)
-            _expect(pooled.features, (x.shape[0], self.aggregator.out_features), "the aggregator")
-        else:
+            return self.aggregate(self.backbone_features(x))
+        if x.ndim not in (4, 6) or self.aggregator is None:
             raise ContractError(
                 f"input of shape {tuple(x.shape)}: images are (B, C, H, W); videos, "
                 "(B, clips, frames, C, H, W), need a model with an aggregator"
             )
+        if mask is not None and self.input_kind == "clips":  # a clip is there if any of its frames is
+            mask = mask.any(2, keepdim=True)
+        return self.aggregate(
+            self._frame_features(x if x.ndim == 6 else x[:, None, None], bn_per_frame), mask
+        )
+
+    def aggregate(self, features: Tensor, mask: Tensor | None = None) -> Output:
+        """Run what follows the backbone on its features: of images (B, D), or of frames (B, clips, frames, D)."""
+        pooled = Aggregated(features)
+        if self.aggregator is not None:
+            frames = features if features.ndim == 4 else features[:, None, None]
+            pooled = self.aggregator(frames, mask)
+            _expect(pooled.features, (features.shape[0], self.aggregator.out_features), "the aggregator")
         heads: dict[str, Tensor] = {}
         for name in self.heads:
             head: Any = self.heads[name]
             heads[name] = head(pooled.features)
-            _expect(heads[name], (x.shape[0], head.out_features), f"head {name!r}")
+            _expect(heads[name], (features.shape[0], head.out_features), f"head {name!r}")
         return Output(heads, pooled.features, pooled.clip_weights, pooled.frame_weights)
 
-    def _features(self, x: Tensor) -> Tensor:
+    def backbone_features(self, x: Tensor) -> Tensor:
+        """Return the backbone's features (N, D) of frames (N, C, crop, crop), or of clips (N, C, T, crop, crop)."""
+        if x.ndim == 4:
+            x = x.contiguous(memory_format=torch.channels_last)
         features = self.backbone(x)
         _expect(features, (x.shape[0], self.backbone.out_features), "the backbone")
         return features
 
-    def _frame_features(self, x: Tensor) -> Tensor:
+    def _frame_features(self, x: Tensor, bn_per_frame: bool) -> Tensor:
         """Return (B, clips, frames, D); a clip backbone sees each clip whole, as one frame."""
         batch, clips, frames = x.shape[:3]
         if self.input_kind == "clips":
-            return self._features(x.flatten(0, 1).transpose(1, 2)).unflatten(0, (batch, clips, 1))
-        return self._features(x.flatten(0, 2)).unflatten(0, (batch, clips, frames))
+            return self.backbone_features(x.flatten(0, 1).transpose(1, 2)).unflatten(0, (batch, clips, 1))
+        if bn_per_frame and self.training:
+            places = x.flatten(1, 2).unbind(1)
+            return torch.stack([self.backbone_features(place) for place in places], 1).unflatten(
+                1, (clips, frames)
+            )
+        return self.backbone_features(x.flatten(0, 2)).unflatten(0, (batch, clips, frames))
 
     @torch.inference_mode()
-    def predict_outputs(self, images: Tensor, tta: TTA = "none") -> dict[str, Tensor]:
-        """Return each head's raw output (N, K) for uint8 images (N, C, size, size), averaged over the views.
+    def outputs(self, media: Tensor, tta: TTA = "none", mask: Tensor | None = None) -> Output:
+        """Return what the model says of decoded media, averaged over the views of test-time augmentation.
 
         The model runs in evaluation mode whatever mode it is in, and in its own precision; what it returns is in
         single precision.
+
+        Args:
+            media: uint8 images (N, C, size, size) or videos (N, clips, frames, C, size, size), as
+                `preprocessor.decode` makes them.
+            tta: test-time augmentation.
+            mask: bool (N, clips, frames), True for frames that are there.
         """
         like = next(self.parameters())
-        views = self.preprocessor.views(images.to(like.device), tta).to(like.dtype)
+        mask = None if mask is None else mask.to(like.device)
         with evaluating(self):
-            output = self(views.flatten(0, 1).contiguous(memory_format=torch.channels_last))
-        return {
-            name: value.float().unflatten(0, views.shape[:2]).mean(1) for name, value in output.heads.items()
-        }
+            views = self.preprocessor.views(media.to(like.device), tta).to(like.dtype)
+            many = None if mask is None else mask.repeat_interleave(views.shape[1], 0)
+            output = self(views.flatten(0, 1), many)
+
+        def mean(value: Tensor | None) -> Any:
+            return None if value is None else value.float().unflatten(0, views.shape[:2]).mean(1)
+
+        heads = {name: mean(value) for name, value in output.heads.items()}
+        return Output(heads, mean(output.features), mean(output.clip_weights), mean(output.frame_weights))
+
+    def predict_outputs(
+        self, media: Tensor, tta: TTA = "none", mask: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """Return each head's raw output (N, K); see `outputs`."""
+        return self.outputs(media, tta, mask).heads
 
     def decode(self, outputs: dict[str, Tensor]) -> list[dict[str, dict[str, Any]]]:
         """Return, for each sample, each head's part of a prediction, by head name."""

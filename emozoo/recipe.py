@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from emozoo.data.sampling import Sampling
 from emozoo.errors import RecipeError, suggest
 from emozoo.labels import FER2013_LABELS
 from emozoo.table import Fraction, NonNegative, Positive, Table
@@ -73,6 +74,8 @@ class ModelConfig(Table):
 
     labels: tuple[str, ...] = FER2013_LABELS
     preprocess: Preprocess = Preprocess()
+    sampling: Sampling | None = None
+    """Which frames of a video the model looks at; None for a model of images."""
     backbone: Part
     aggregator: Part | None = None
     heads: dict[str, Part]
@@ -96,6 +99,25 @@ class ModelConfig(Table):
                 raise ValueError(f"head name {name!r} must be a word of letters, digits and _")
         return heads
 
+    @model_validator(mode="after")
+    def _aggregates(self) -> ModelConfig:
+        if self.sampling is not None and self.aggregator is None:
+            raise ValueError(
+                "a model that samples videos needs an aggregator, such as aggregator = { name = 'mean' }"
+            )
+        return self
+
+
+class Figure(Table):
+    """A figure of the literature, as its source gives it; emozoo has not measured it."""
+
+    metric: str
+    """As emozoo calls it: accuracy, uar."""
+    value: Fraction
+    protocol: str
+    """Which data, which split, chosen how, and what else it takes to compare with it."""
+    source: str
+
 
 class Card(Table):
     """What a model card says that no measurement can."""
@@ -106,6 +128,8 @@ class Card(Table):
     data_licence: str = ""
     dataset: str = ""
     task: Literal["image", "video"] = "image"
+    literature: tuple[Figure, ...] = ()
+    """What others have published of this model; never mixed with what was measured."""
 
 
 class Data(BaseModel):
@@ -125,6 +149,10 @@ class Data(BaseModel):
     """Test-time augmentation of the reported result; selection always uses the centre crop."""
     labels: tuple[str, ...] | None = None
     """Use only samples of these categories."""
+    fold: Positive | None = None
+    """Of a dataset with folds, the one that is the split "test"; all others are the split "train"."""
+    cache: str | None = None
+    """Folder where decoded videos, and the features of a frozen backbone, are kept from run to run."""
 
     @property
     def options(self) -> dict[str, Any]:
@@ -182,6 +210,10 @@ class Augment(Table):
     cutmix: NonNegative = 0.0
 
 
+NO_AUGMENT = Augment(flip=0.0, shift=False)
+"""Every image stays as it is."""
+
+
 class CostTerm(BaseModel):
     """A consistency cost in the loss, between one classification head and one VAD head."""
 
@@ -234,8 +266,23 @@ class Train(Table):
     """The "head.metric" that chooses the checkpoint, higher being better; None: the first head's main one."""
     checkpoint_steps: Annotated[int, Field(ge=0)] = 0
     """Save a checkpoint every N steps as well as after each epoch; 0: each epoch only."""
+    freeze: bool = False
+    """Leave the backbone as `init` made it: it runs once over all media, unaugmented, and the rest trains on that."""
+    bn_per_frame: bool = False
+    """In training, run a video's frames through the backbone one place after the other, each place with batch
+    statistics of its own, as CEFLNet's code does; slower."""
     init: str | None = None
     """Start from a model folder's weights where names and shapes agree; provenance, not architecture."""
+
+    @model_validator(mode="after")
+    def _frozen_agrees(self) -> Train:
+        if self.freeze and "augment" in self.model_fields_set and self.augment != NO_AUGMENT:
+            raise ValueError(
+                "freeze: the backbone runs once, on media as they are; leave [train.augment] out"
+            )
+        if self.freeze and (self.orthogonal or self.bn_per_frame):
+            raise ValueError("freeze: the backbone is not trained; leave orthogonal and bn_per_frame out")
+        return self
 
 
 class Recipe(Table):
@@ -265,7 +312,10 @@ class Recipe(Table):
 
     def resolved(self) -> dict[str, Any]:
         """Return the recipe with every default filled in, as plain JSON values."""
-        return self.model_dump(mode="json")
+        tree = self.model_dump(mode="json")
+        if self.train.freeze:
+            tree["train"]["augment"] = NO_AUGMENT.model_dump(mode="json")
+        return tree
 
 
 def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:

@@ -247,6 +247,7 @@ def test_the_config_names_each_part_in_full_with_every_option() -> None:
             "size": 48, "crop": 44, "colour": "grey", "fit": "crop", "mean": [0.5], "std": [0.25],
         },
         "backbone": {"name": "emozoo:resnet18", "stem": "strided", "width": 8},
+        "sampling": None,
         "aggregator": {"name": "emozoo:mean"},
         "heads": {
             "emotion": {"name": "emozoo:classification", "dropout": 0.0, "hidden": []},
@@ -323,7 +324,9 @@ def test_test_time_augmentation_averages_the_raw_outputs_of_the_views(tta: str, 
 def test_pixels_that_were_not_decoded_for_this_model_are_refused_and_never_cropped_askew(
     pixels: torch.Tensor,
 ) -> None:
-    with pytest.raises(ContractError, match=r"this model takes uint8 \(N, \(1, 48, 48\)\): decode them"):
+    with pytest.raises(
+        ContractError, match=r"this model takes uint8 \(N, 1, 48, 48\), or videos .*: decode them"
+    ):
         tiny_model().predict_outputs(pixels)
 
 

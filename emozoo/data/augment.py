@@ -34,6 +34,10 @@ class Draws:
         """Return the draws of some samples of the batch."""
         return Draws(*(getattr(self, name)[index] for name in self.__slots__))
 
+    def repeat(self, times: int) -> Draws:
+        """Return the draws with each sample's repeated, for the frames of a video, which all change alike."""
+        return Draws(*(np.repeat(getattr(self, name), times, axis=0) for name in self.__slots__))
+
 
 class Augmenter:
     """Turns uint8 (B, C, size, size) into normalised, randomly changed input (B, C, crop, crop)."""
@@ -73,7 +77,10 @@ class Augmenter:
         return np.stack([start[:, 0], end[:, 0], start[:, 1], end[:, 1]], 1).astype(np.float32)
 
     def __call__(self, images: Tensor, draws: Draws) -> Tensor:
-        """Apply draws to a batch of uint8 images."""
+        """Apply draws to uint8 images (B, C, size, size) or videos (B, clips, frames, C, size, size)."""
+        if images.ndim == 6:
+            frames = images.shape[1] * images.shape[2]
+            return self(images.flatten(0, 2), draws.repeat(frames)).unflatten(0, images.shape[:3])
         grid = _grid(torch.from_numpy(draws.theta).to(images.device), self.preprocessor.config.crop)
         mode = "bilinear" if self.moves else "nearest"  # whole-pixel moves keep the pixels as they are
         out = F.grid_sample(images.float(), grid, mode=mode, padding_mode="border", align_corners=False)

@@ -83,15 +83,21 @@ class Preprocessor:
         return 1 / (255 * std), -mean / std
 
     def views(self, images: Tensor, tta: TTA = "none") -> Tensor:
-        """Return the evaluation views of uint8 (N, C, size, size) as input (N, views, C, crop, crop).
+        """Return the evaluation views of uint8 (N, ..., C, size, size) as input (N, views, ..., C, crop, crop).
+
+        Args:
+            images: images (N, C, size, size), or videos (N, clips, frames, C, size, size).
+            tta: test-time augmentation.
 
         Raises:
             ContractError: the images are of another type or shape, as images that `decode` has not made are.
         """
         shape = (self.config.channels, self.config.size, self.config.size)
-        if images.dtype != torch.uint8 or tuple(images.shape[1:]) != shape:
+        if images.dtype != torch.uint8 or tuple(images.shape[-3:]) != shape or images.ndim not in (4, 6):
+            size = ", ".join(map(str, shape))
             raise ContractError(
-                f"images are {images.dtype} {tuple(images.shape)}, this model takes uint8 (N, {shape}): decode them"
+                f"images are {images.dtype} {tuple(images.shape)}; this model takes uint8 (N, {size}), or "
+                f"videos (N, clips, frames, {size}): decode them"
             )
         crops = [self._crop(images, *corner) for corner in self._corners(tta)]
         if tta != "none":

@@ -28,7 +28,7 @@ from emozoo.trees import explain, override
 if TYPE_CHECKING:
     from datasets import Dataset
 
-COLUMNS = ("id", "image", "split", "label")
+COLUMNS = ("id", "split", "label")
 
 
 def open_reader(data: Data) -> DatasetReader:
@@ -95,6 +95,8 @@ def read(reader: DatasetReader, name: str) -> Dataset:
     missing = [column for column in COLUMNS if column not in rows.column_names]
     if missing:
         raise ContractError(f"dataset reader {name!r} returns no column {', '.join(missing)}")
+    if len({"image", "video"} & set(rows.column_names)) != 1:
+        raise ContractError(f"dataset reader {name!r} returns neither or both of the columns image and video")
     if not len(rows):
         raise DataError(f"dataset {name!r} is empty")
     if not hasattr(rows.features["label"], "names"):
@@ -131,7 +133,7 @@ def split_rows(rows: Dataset, data: Data) -> Splits:
         DataError: a named split is not in the dataset, or two roles share one.
     """
     by_split: dict[str, list[int]] = defaultdict(list)
-    for index, split in enumerate(rows["split"]):
+    for index, split in enumerate(split_names(rows, data.fold)):
         by_split[split].append(index)
     names = [name for name in (data.train, data.select, data.report) if name is not None]
     for name in names:
@@ -147,7 +149,37 @@ def split_rows(rows: Dataset, data: Data) -> Splits:
     else:
         select = by_split[select_name]
     report = by_split[data.report] if data.report is not None else select
-    return Splits(train, select, report, data.train, select_name, data.report or select_name)
+    of_fold = "" if data.fold is None else f" of fold {data.fold}"
+    roles = (data.train, select_name, data.report or select_name)
+    return Splits(train, select, report, *(role + of_fold for role in roles))
+
+
+def folds(rows: Dataset) -> list[int]:
+    """Return the numbers of a dataset's folds, none for one that has no folds."""
+    values = rows["fold"] if "fold" in rows.column_names else []
+    return sorted({value for value in values if value is not None})
+
+
+def split_names(rows: Dataset, fold: int | None) -> list[str]:
+    """Return each row's split: of a dataset with folds "test" for the rows of this fold, "train" for all others.
+
+    Raises:
+        DataError: the dataset has folds and none is named, or has not this one.
+    """
+    known = folds(rows)
+    if not known and fold is None:
+        return list(rows["split"])
+    listed = ", ".join(map(str, known))
+    if not known:
+        raise DataError(f"data.fold is {fold}, but the dataset has no folds; leave data.fold (--fold) out")
+    if fold is None:
+        raise DataError(
+            f"the dataset has the folds {listed}; name one with data.fold (--fold), or train --folds all"
+        )
+    if fold not in known:
+        raise DataError(f"the dataset has no fold {fold}; it has {listed}")
+    named = zip(rows["fold"], rows["split"], strict=True)
+    return [split if value is None else "test" if value == fold else "train" for value, split in named]
 
 
 def hold_out(rows: Dataset, index: Sequence[int], share: float) -> tuple[list[int], list[int]]:

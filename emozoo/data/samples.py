@@ -1,59 +1,51 @@
-"""The samples of a split: decoded images, in memory where they fit, targets, and a fingerprint of both."""
+"""The samples of a split: media as the model takes them, targets, and a fingerprint of both."""
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from emozoo.contracts import Targets
+from emozoo.contracts import DatasetReader, Targets
+from emozoo.data.media import Batch, Draw, Images, Media, fingerprint
 from emozoo.data.preprocess import Preprocessor
+from emozoo.data.sampling import Sampling
 from emozoo.errors import ContractError, DataError, suggest
 from emozoo.labels import DIMENSIONS, canonical, label_mapping
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-MEMORY_BUDGET = 2 << 30
-"""Bytes of decoded pixels up to which a split is kept in memory; above, batches are decoded as they come."""
-
 
 @dataclass(frozen=True)
 class Samples:
-    """N samples of one split: ids, targets, and either decoded images or the means to decode them."""
+    """N samples of one split: ids, targets, and images or videos."""
 
     ids: list[str]
     targets: Targets
-    preprocessor: Preprocessor
-    images: Tensor | None
-    """uint8 (N, C, size, size), or None where they are decoded batch by batch."""
-    media: Dataset | None
+    media: Media
 
     def __len__(self) -> int:
         return len(self.ids)
 
-    def fetch(self, index: Tensor) -> Tensor:
-        """Return the images of some samples, uint8 (B, C, size, size)."""
-        if self.images is not None:
-            return self.images[index.to(self.images.device)]
-        return _decode(self.media, index.tolist(), self.ids, self.preprocessor)
+    def fetch(self, index: Tensor, draw: Draw | None = None) -> Batch:
+        """Return the input of some samples; with a draw (seed, epoch), as in training."""
+        return self.media.fetch(index, draw)
 
-    def batches(self, indices: Iterable[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield (index, images) of each batch; images that must be decoded are decoded one batch ahead."""
-        if self.images is not None:
-            yield from ((index, self.fetch(index)) for index in indices)
+    def batches(self, indices: Iterable[Tensor], draw: Draw | None = None) -> Iterator[tuple[Tensor, Batch]]:
+        """Yield (index, input) of each batch; media that must be decoded are decoded one batch ahead."""
+        if self.media.held:
+            yield from ((index, self.fetch(index, draw)) for index in indices)
             return
         with ThreadPoolExecutor(1) as ahead:
             pending = None
             for index in indices:
-                upcoming = (index, ahead.submit(self.fetch, index))
+                upcoming = (index, ahead.submit(self.fetch, index, draw))
                 if pending is not None:
                     yield pending[0], pending[1].result()
                 pending = upcoming
@@ -61,25 +53,13 @@ class Samples:
                 yield pending[0], pending[1].result()
 
     def to(self, device: torch.device) -> Samples:
-        """Move decoded images and targets to a device, if they take no more than half of its free memory."""
-        targets = self.targets.to(device)
-        if self.images is None or device.type != "cuda":
-            return replace(self, targets=targets)
-        free, _ = torch.cuda.mem_get_info(device)
-        images = self.images.to(device) if self.images.nbytes < free / 2 else self.images
-        return replace(self, targets=targets, images=images)
+        """Move targets to a device, and decoded media too where they fit."""
+        return replace(self, targets=self.targets.to(device), media=self.media.to(device))
 
     def fingerprint(self) -> str:
-        """Return a sha256 over ids, targets and decoded pixels (where those do not fit in memory, the files)."""
-        digest = hashlib.sha256("\n".join(self.ids).encode())
-        for values in (self.targets.label, self.targets.vad):
-            digest.update(values.cpu().numpy().tobytes())
-        if self.images is not None:
-            digest.update(memoryview(self.images.cpu().numpy()))
-        else:
-            for row in self.media["image"] if self.media is not None else []:
-                digest.update(row["bytes"] or Path(row["path"]).read_bytes())
-        return digest.hexdigest()
+        """Return a sha256 over ids, targets and media."""
+        targets = (values.cpu().numpy().tobytes() for values in (self.targets.label, self.targets.vad))
+        return fingerprint(self.media, "\n".join(self.ids).encode(), *targets)
 
     def counts(self, labels: Sequence[str]) -> dict[str, int]:
         """Return how many samples each category has, and how many carry each dimension."""
@@ -97,6 +77,11 @@ def load_samples(
     labels: Sequence[str],
     preprocessor: Preprocessor,
     only: Sequence[str] | None = None,
+    *,
+    sampling: Sampling | None = None,
+    reader: DatasetReader | None = None,
+    cache: Path | None = None,
+    decode: bool = True,
 ) -> Samples:
     """Make samples of a dataset's rows, mapping its label names to the model's.
 
@@ -105,20 +90,26 @@ def load_samples(
         labels: the model's labels.
         preprocessor: the model's own.
         only: keep samples of these categories alone.
+        sampling: the model's own, for videos.
+        reader: the dataset's reader, for videos that it makes itself.
+        cache: a folder to keep decoded videos in.
+        decode: decode videos now, where they fit in memory or in the cache; else batch by batch.
 
     Raises:
-        DataError: no rows, a label the model does not have, or images that cannot be read (all of them listed).
+        DataError: no rows, a label the model does not have, or media that cannot be read (all of them listed).
     """
     if only is not None:
         rows = _only(rows, only)
     if not len(rows):
         raise DataError("the split holds no samples")
-    media = rows.select_columns(["image"])
     ids = [str(name) for name in rows["id"]]
-    side = preprocessor.config.size
-    fits = len(rows) * preprocessor.config.channels * side * side <= MEMORY_BUDGET
-    images = _decode(media, range(len(rows)), ids, preprocessor) if fits else None
-    return Samples(ids, _targets(rows, labels), preprocessor, images, None if fits else media)
+    targets = _targets(rows, labels)
+    if "image" in rows.column_names:
+        return Samples(ids, targets, Images.load(rows, ids, preprocessor))
+    from emozoo.data.videos import load_videos
+
+    videos = load_videos(rows, ids, preprocessor, sampling, reader=reader, cache=cache, decode=decode)
+    return Samples(ids, targets, videos)
 
 
 def _only(rows: Dataset, labels: Sequence[str]) -> Dataset:
@@ -171,27 +162,3 @@ def _targets(rows: Dataset, labels: Sequence[str]) -> Targets:
     if (vad.abs() > 1).any():
         raise DataError("the dataset has VAD values outside [-1, 1]; its reader must map its scale to that")
     return Targets(label, vad)
-
-
-def _decode(media: Any, index: Sequence[int], ids: Sequence[str], preprocessor: Preprocessor) -> Tensor:
-    """Decode images in threads; on failure list every broken one, not the first alone."""
-
-    def one(item: tuple[int, dict[str, Any]]) -> Tensor | DataError:
-        position, row = item
-        try:
-            return preprocessor.decode(row["bytes"] or row["path"], ids[position])
-        except DataError as error:
-            return error
-
-    rows = list(media[list(index)]["image"])
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        decoded = list(pool.map(one, zip(index, rows, strict=True)))
-    broken = [item for item in decoded if isinstance(item, DataError)]
-    if broken:
-        listing = "\n".join(f"  {error}" for error in broken[:20])
-        more = f"\n  and {len(broken) - 20} more" if len(broken) > 20 else ""
-        raise DataError(
-            f"{len(broken)} of {len(rows)} images cannot be read:\n{listing}{more}\n"
-            "`emozoo data check PATH` lists all problems; mend or remove those files."
-        )
-    return torch.stack([item for item in decoded if isinstance(item, Tensor)])

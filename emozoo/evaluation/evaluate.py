@@ -12,6 +12,7 @@ from torch import Tensor
 
 from emozoo import registry
 from emozoo.contracts import Targets
+from emozoo.data.media import Batch
 from emozoo.data.preprocess import TTA
 from emozoo.data.reading import read, reader_for
 from emozoo.data.samples import Samples, load_samples
@@ -48,6 +49,8 @@ def run(
 ) -> dict[str, Tensor]:
     """Return each head's raw output (N, K) on the CPU, in the samples' order, in single precision.
 
+    A batch holds `batch_size` images, or as many videos as have so many frames.
+
     With several processes each runs its share; every sample is counted once, whatever their number.
     """
     world, rank = (accelerator.num_processes, accelerator.process_index) if accelerator else (1, 0)
@@ -55,8 +58,8 @@ def run(
     mine = (torch.arange(share) * world + rank).clamp(max=len(samples) - 1)
     parts: dict[str, list[Tensor]] = {name: [] for name in model.heads}
     with evaluating(model):
-        for _, images in samples.batches(mine.split(batch_size)):
-            for name, value in model.predict_outputs(images, tta).items():
+        for _, batch in samples.batches(mine.split(max(1, batch_size // samples.media.frames_each))):
+            for name, value in _heads(model, batch, tta).items():
                 parts[name].append(value.float())
     outputs = {name: torch.cat(values) for name, values in parts.items()}
     if accelerator is None or world == 1:
@@ -67,6 +70,14 @@ def run(
         name: torch.empty(len(samples), value.shape[1]).index_copy_(0, order, value)
         for name, value in gathered.items()
     }
+
+
+def _heads(model: EmotionModel, batch: Batch, tta: TTA) -> dict[str, Tensor]:
+    """Return the heads' outputs for decoded media, or for what a frozen backbone has made of them."""
+    if not batch.x.is_floating_point():
+        return model.predict_outputs(batch.x, tta, batch.mask)
+    batch = batch.to(next(model.parameters()).device)
+    return model.aggregate(batch.x, batch.mask).heads
 
 
 def measure(
@@ -209,7 +220,9 @@ def evaluate_on_disk(
             f"the dataset has no split {chosen!r}.{suggest(chosen, splits)} It has: {', '.join(splits)}"
         )
     index = [i for i, value in enumerate(rows["split"]) if value == chosen]
-    samples = load_samples(rows.select(index), model.labels, model.preprocessor)
+    samples = load_samples(
+        rows.select(index), model.labels, model.preprocessor, sampling=model.config.sampling, reader=opened
+    )
     result, outputs = evaluate(model, samples, split=chosen, tta=tta, vad_scale=opened.vad_scale)
     result = {
         "name": name,

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
 from emozoo.contracts import DatasetReader
-from emozoo.data.preprocess import Preprocessor
 from emozoo.data.reading import Splits, open_reader, read, split_rows
 from emozoo.data.samples import Samples, load_samples
+from emozoo.model import EmotionModel
 from emozoo.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -28,25 +29,36 @@ class TrainingData:
     select: Samples
 
     def to(self, device: torch.device) -> TrainingData:
-        """Keep decoded images on a device where they fit."""
+        """Keep decoded media on a device where they fit."""
         return replace(self, train=self.train.to(device), select=self.select.to(device))
 
-    def report(self, recipe: Recipe, preprocessor: Preprocessor) -> Samples:
+    def report(self, recipe: Recipe, model: EmotionModel) -> Samples:
         """Return the samples that the final result is reported on."""
         if recipe.data.report is None:
             return self.select
-        return load_samples(
-            self.rows.select(self.splits.report), recipe.model.labels, preprocessor, recipe.data.labels
-        )
+        return _samples(recipe, model, self.reader, self.rows.select(self.splits.report))
 
 
-def load_training_data(recipe: Recipe, preprocessor: Preprocessor) -> TrainingData:
-    """Read a recipe's dataset and decode what training sees."""
+def load_training_data(recipe: Recipe, model: EmotionModel) -> TrainingData:
+    """Read a recipe's dataset and decode what training sees, or what a frozen backbone makes of it."""
     reader = open_reader(recipe.data)
     rows = read(reader, recipe.data.name)
     splits = split_rows(rows, recipe.data)
     train, select = (
-        load_samples(rows.select(index), recipe.model.labels, preprocessor, recipe.data.labels)
-        for index in (splits.train, splits.select)
+        _samples(recipe, model, reader, rows.select(index)) for index in (splits.train, splits.select)
     )
     return TrainingData(reader, rows, splits, train, select)
+
+
+def _samples(recipe: Recipe, model: EmotionModel, reader: DatasetReader, rows: Dataset) -> Samples:
+    config, data = recipe.model, recipe.data
+    cache = None if data.cache is None else Path(data.cache).expanduser()
+    samples = load_samples(
+        rows, config.labels, model.preprocessor, data.labels,
+        sampling=config.sampling, reader=reader, cache=cache, decode=not recipe.train.freeze,
+    )  # fmt: skip
+    if not recipe.train.freeze:
+        return samples
+    from emozoo.data.features import extract
+
+    return extract(model, samples, cache)

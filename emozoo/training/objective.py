@@ -32,13 +32,26 @@ class Learner(nn.Module):
         self.criteria = {name: _criterion(model, name, train, targets) for name in model.heads}
         self.terms = [_term(model, index, term) for index, term in enumerate(train.consistency)]
         self.costs = nn.ModuleList(cost for cost, _, _, _ in self.terms)
+        self.bn_per_frame = train.bn_per_frame
         self.orthogonal = train.orthogonal
         self.orthogonal_convs = orthogonal_convs(model.backbone) if train.orthogonal else []
 
-    def forward(self, images: Tensor, targets: Targets) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the total loss and its parts, before weighting, for a batch of input (B, C, crop, crop)."""
-        outputs = self.model(images).heads
-        with torch.autocast(images.device.type, enabled=False):
+    def forward(
+        self, x: Tensor, targets: Targets, mask: Tensor | None = None, *, features: bool = False
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the total loss and its parts, before weighting.
+
+        Args:
+            x: images (B, C, crop, crop), videos (B, clips, frames, C, crop, crop), or the backbone's features.
+            targets: what is known of the samples.
+            mask: which frames are there (B, clips, frames); None for images.
+            features: whether `x` is features.
+        """
+        if features:
+            outputs = self.model.aggregate(x, mask).heads
+        else:
+            outputs = self.model(x, mask, bn_per_frame=self.bn_per_frame).heads
+        with torch.autocast(x.device.type, enabled=False):
             return self.loss({name: value.float() for name, value in outputs.items()}, targets)
 
     def loss(self, outputs: dict[str, Tensor], targets: Targets) -> tuple[Tensor, dict[str, Tensor]]:

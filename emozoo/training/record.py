@@ -44,9 +44,9 @@ def _processor() -> str:
 
 
 def recipe_record(recipe: Recipe) -> dict[str, Any]:
-    """Return the resolved recipe without the place where the data lay, which says nothing about the run."""
+    """Return the resolved recipe without the places where data and cache lay, which say nothing about the run."""
     tree = recipe.resolved()
-    tree["data"]["root"] = None
+    tree["data"] |= {"root": None, "cache": None}
     return tree
 
 

@@ -14,7 +14,6 @@ import torch
 from accelerate import Accelerator
 
 from emozoo.card import render_card
-from emozoo.data.preprocess import Preprocessor
 from emozoo.errors import ResumeError, TrainingError
 from emozoo.evaluation.evaluate import evaluate, write_predictions
 from emozoo.evaluation.pictures import draw_history, draw_result
@@ -36,7 +35,7 @@ VALIDATION = "These are validation figures: the split that they are measured on 
 
 def train(
     recipe: Recipe, folder: Path, *, resume: bool = False, trackers: Sequence[str] = (), cpu: bool = False,
-    load: Callable[[Recipe, Preprocessor], TrainingData] = load_training_data,
+    load: Callable[[Recipe, EmotionModel], TrainingData] = load_training_data,
 ) -> Path:  # fmt: skip
     """Train a recipe and return the run's folder.
 
@@ -62,7 +61,9 @@ def train(
     torch.manual_seed(recipe.train.seed)
     model = EmotionModel(recipe.model)
     provenance = _initialise(model, recipe)
-    data = load(recipe, model.preprocessor).to(accelerator.device)
+    if recipe.train.freeze:
+        model.backbone.requires_grad_(False)
+    data = load(recipe, model.to(accelerator.device)).to(accelerator.device)
     trainer = Trainer(recipe, data, model, accelerator, folder)
     resumed = trainer.resume() if resume else False
     trainer.run()
@@ -163,7 +164,7 @@ def _finish(
     run_record: dict[str, Any], seconds: float,
 ) -> None:  # fmt: skip
     """Measure the reported split once, and write everything; run.json comes last and marks the run as finished."""
-    samples = data.report(recipe, model.preprocessor)
+    samples = data.report(recipe, model)
     model = model.to(
         memory_format=torch.contiguous_format
     )  # as it is when it is loaded: the figures are the same

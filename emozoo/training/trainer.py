@@ -19,6 +19,7 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from emozoo.data.augment import Augmenter, mix
+from emozoo.data.media import Batch
 from emozoo.errors import RecipeError, ResumeError, TrainingError, suggest
 from emozoo.evaluation.evaluate import measure, run
 from emozoo.model import EmotionModel
@@ -102,17 +103,18 @@ class Trainer:
                 self._pause(bar)
         self.progress.seconds += time.monotonic() - started
 
-    def _fetch(self, batches: tuple[Tensor, ...]) -> Iterator[list[tuple[slice, Tensor, Tensor]]]:
-        """Yield this process's micro-batches of each batch: (slice of the batch, index, images)."""
+    def _fetch(self, batches: tuple[Tensor, ...]) -> Iterator[list[tuple[slice, Tensor, Batch]]]:
+        """Yield this process's micro-batches of each batch: (slice of the batch, index, input)."""
         rank = self.accelerator.process_index
         per_process = len(batches[0]) // self.accelerator.num_processes
         starts = range(rank * per_process, (rank + 1) * per_process, self.micro)
         slices = [slice(start, start + self.micro) for start in starts]
-        fetched = self.data.train.batches(batch[part] for batch in batches for part in slices)
+        draw = (self.train.seed, self.progress.step // self.steps_per_epoch)
+        fetched = self.data.train.batches((batch[part] for batch in batches for part in slices), draw)
         for _ in batches:
             yield [(part, *next(fetched)) for part in slices]
 
-    def _step(self, pieces: list[tuple[slice, Tensor, Tensor]]) -> tuple[Tensor, dict[str, Tensor]]:
+    def _step(self, pieces: list[tuple[slice, Tensor, Batch]]) -> tuple[Tensor, dict[str, Tensor]]:
         """Do one optimiser step; return the loss and its parts, on the device."""
         step = self.progress.step
         rng = np.random.default_rng([self.train.seed, step])
@@ -122,10 +124,10 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = self.train.optimizer.lr * self._rate(step)
         losses = []
-        for number, (part, index, images) in enumerate(pieces):
+        for number, (part, index, batch) in enumerate(pieces):
             last = number == len(pieces) - 1
             with nullcontext() if last else self.accelerator.no_sync(self.wrapped):
-                loss, parts = self._forward(images, index, draws.part(part), rng)
+                loss, parts = self._forward(batch, index, draws.part(part), rng)
                 self.accelerator.backward(loss / len(pieces))
             losses.append((loss.detach(), parts))
         self._clip()
@@ -139,14 +141,18 @@ class Trainer:
         return learning_rate(self.train.schedule, step, self.steps_per_epoch, self.train.epochs)
 
     def _forward(
-        self, images: Tensor, index: Tensor, draws: Any, rng: np.random.Generator
+        self, batch: Batch, index: Tensor, draws: Any, rng: np.random.Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        augmented = self.augmenter(images.to(self.device, non_blocking=True), draws)
-        targets = self.data.train.targets.select(index.to(self.data.train.targets.label.device)).to(
-            self.device
-        )
-        augmented, targets = mix(augmented, targets, self.train.augment, rng)
-        return self.wrapped(augmented.contiguous(memory_format=torch.channels_last), targets)
+        targets = self.data.train.targets
+        targets = targets.select(index.to(targets.label.device)).to(self.device)
+        batch = batch.to(self.device)
+        if batch.x.is_floating_point():
+            return self.wrapped(batch.x, targets, batch.mask, features=True)
+        x, mask = self.augmenter(batch.x, draws), batch.mask
+        x, targets = mix(x, targets, self.train.augment, rng)
+        if mask is not None and (self.train.augment.mixup or self.train.augment.cutmix):
+            mask = mask & mask.flip(0)  # of a mixture, the frames that both have
+        return self.wrapped(x, targets, mask)
 
     def _clip(self) -> None:
         if self.train.clip_norm:

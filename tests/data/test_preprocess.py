@@ -276,7 +276,7 @@ def test_ten_crop_sees_the_crops_that_torchvision_makes(size: int, crop: int) ->
 
 
 def test_views_of_undecoded_pixels_are_refused() -> None:
-    with pytest.raises(ContractError, match=r"this model takes uint8 \(N, \(1, 20, 20\)\)"):
+    with pytest.raises(ContractError, match=r"this model takes uint8 \(N, 1, 20, 20\)"):
         GREY.views(torch.zeros(1, 1, 24, 24, dtype=torch.uint8))
 
 

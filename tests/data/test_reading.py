@@ -164,8 +164,12 @@ def with_image(rows: Dataset) -> Dataset:
 def test_what_a_reader_returns_is_checked() -> None:
     rows = with_image(table(4))
     assert len(read(Given(rows), "given")) == 4
-    with pytest.raises(ContractError, match="'given' returns no column image, label"):
-        read(Given(rows.remove_columns(["image", "label"])), "given")
+    with pytest.raises(ContractError, match="'given' returns no column split, label"):
+        read(Given(rows.remove_columns(["split", "label"])), "given")
+    with pytest.raises(ContractError, match="neither or both of the columns image and video"):
+        read(Given(rows.remove_columns("image")), "given")
+    with pytest.raises(ContractError, match="neither or both of the columns image and video"):
+        read(Given(rows.add_column("video", [""] * 4)), "given")
     with pytest.raises(DataError, match="dataset 'given' is empty"):
         read(Given(rows.select([])), "given")
     with pytest.raises(ContractError, match=r"column label is no datasets\.ClassLabel"):

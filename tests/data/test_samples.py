@@ -15,7 +15,7 @@ from datasets import Image as ImageColumn
 from PIL import Image
 from small import photos
 
-from emozoo.data import samples as module
+from emozoo.data import media as module
 from emozoo.data.preprocess import Preprocessor
 from emozoo.data.samples import Samples, load_samples
 from emozoo.errors import ContractError, DataError
@@ -120,7 +120,7 @@ def test_only_some_categories_can_be_used_under_any_spelling() -> None:
     assert torch.equal(samples.targets.label, torch.tensor([[0.0, 1.0], [1.0, 0.0], [1.0, 0.0]]))
     torch.testing.assert_close(samples.targets.vad[:, 0], torch.tensor([0.0, 0.2, 0.4]))
     everything = load(data)
-    assert torch.equal(samples.images, everything.images[[0, 2, 4]])
+    assert torch.equal(samples.media.pixels, everything.media.pixels[[0, 2, 4]])
 
 
 def test_a_category_to_use_that_the_dataset_lacks_is_refused_with_the_nearest() -> None:
@@ -148,9 +148,9 @@ def lazily(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_images_are_decoded_once_and_kept_where_they_fit() -> None:
     pixels = photos(5, 20)
     samples = load(rows([0] * 5))
-    assert torch.equal(samples.images[:, 0], torch.from_numpy(pixels))
-    assert samples.images.dtype == torch.uint8
-    assert torch.equal(samples.fetch(torch.tensor([3, 0, 3])), samples.images[[3, 0, 3]])
+    assert torch.equal(samples.media.pixels[:, 0], torch.from_numpy(pixels))
+    assert samples.media.pixels.dtype == torch.uint8
+    assert torch.equal(samples.fetch(torch.tensor([3, 0, 3])).x, samples.media.pixels[[3, 0, 3]])
 
 
 def test_images_over_the_budget_are_decoded_as_they_come_and_are_the_same(
@@ -158,15 +158,15 @@ def test_images_over_the_budget_are_decoded_as_they_come_and_are_the_same(
 ) -> None:
     data = rows([0, 1, 2] * 5)
     order = torch.tensor([4, 1, 14, 1, 0, 9, 7]).split(3)
-    kept = [(index.tolist(), images) for index, images in load(data).batches(order)]
+    kept = [(index.tolist(), batch.x) for index, batch in load(data).batches(order)]
     monkeypatch.setattr(module, "MEMORY_BUDGET", 15 * 20 * 20 - 1)
     lazy = load(data)
-    assert lazy.images is None
-    came = [(index.tolist(), images) for index, images in lazy.batches(order)]
+    assert lazy.media.pixels is None
+    came = [(index.tolist(), batch.x) for index, batch in lazy.batches(order)]
     assert [index for index, _ in came] == [index for index, _ in kept] == [part.tolist() for part in order]
     assert all(torch.equal(one, two) for (_, one), (_, two) in zip(kept, came, strict=True))
     monkeypatch.setattr(module, "MEMORY_BUDGET", 15 * 20 * 20)
-    assert load(data).images is not None
+    assert load(data).media.pixels is not None
 
 
 def test_images_are_read_from_files_as_from_bytes(tmp_path: Path) -> None:
@@ -177,7 +177,7 @@ def test_images_are_read_from_files_as_from_bytes(tmp_path: Path) -> None:
     images = [{"bytes": None, "path": str(path)} for path in paths]
     features = data.features
     on_disk = data.remove_columns("image").add_column("image", images, feature=features["image"])
-    assert torch.equal(load(on_disk).images, load(data).images)
+    assert torch.equal(load(on_disk).media.pixels, load(data).media.pixels)
     assert load(on_disk).fingerprint() == load(data).fingerprint()
 
 
@@ -271,7 +271,7 @@ def test_moving_to_a_device_changes_no_value() -> None:
     samples = load(rows([0, None, 2], valence=[0.5, None, -0.5]))
     moved = samples.to(torch.device("cpu"))
     assert moved.fingerprint() == samples.fingerprint()
-    assert torch.equal(moved.images, samples.images)
+    assert torch.equal(moved.media.pixels, samples.media.pixels)
 
 
 def test_real_faces_decode_to_the_pixels_of_their_files(real_data: Path) -> None:
@@ -285,6 +285,6 @@ def test_real_faces_decode_to_the_pixels_of_their_files(real_data: Path) -> None
     labels = table["label"].to_pylist()
     data = rows(labels, names=names, media=media)
     samples = load_samples(data, tuple(names[::-1]), Preprocessor(Preprocess()))
-    for image, data_ in zip(samples.images, media, strict=True):
+    for image, data_ in zip(samples.media.pixels, media, strict=True):
         assert (image[0].numpy() == np.asarray(Image.open(io.BytesIO(data_)))).all()
     assert samples.targets.label.argmax(1).tolist() == [6 - label for label in labels]

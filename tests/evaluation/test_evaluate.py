@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -42,19 +43,19 @@ def test_outputs_come_in_the_samples_order_whatever_the_batch(model: EmotionMode
     whole, pieces = run(model, samples), run(model, samples, batch_size=9)
     for name, value in whole.items():
         torch.testing.assert_close(value, pieces[name], atol=1e-5, rtol=0)
-    one = model.predict_outputs(samples.fetch(torch.tensor([41])))
+    one = model.predict_outputs(samples.fetch(torch.tensor([41])).x)
     torch.testing.assert_close(whole["emotion"][41:42], one["emotion"], atol=1e-5, rtol=0)
 
 
 def test_ten_crop_is_the_mean_over_ten_views(model: EmotionModel, samples: Samples) -> None:
-    images = samples.fetch(torch.arange(5)).float() / 255
+    images = samples.fetch(torch.arange(5)).x.float() / 255
     expected = []
     for flipped in (images, images.flip(-1)):
         for top, left in ((0, 0), (0, 4), (4, 0), (4, 4), (2, 2)):
             crop = flipped[..., top : top + 20, left : left + 20]
             with torch.no_grad():
                 expected.append(model((crop - 0.5) / 0.25).heads["emotion"])
-    found = model.predict_outputs(samples.fetch(torch.arange(5)), "ten-crop")["emotion"]
+    found = model.predict_outputs(samples.fetch(torch.arange(5)).x, "ten-crop")["emotion"]
     torch.testing.assert_close(found, torch.stack(expected).mean(0), atol=1e-5, rtol=0)
 
 
@@ -71,15 +72,10 @@ def test_heads_without_targets_are_left_out_and_none_at_all_is_an_error(
     model: EmotionModel, samples: Samples
 ) -> None:
     nan = float("nan")
-    half = Samples(
-        samples.ids, Targets(samples.targets.label, samples.targets.vad * nan),
-        samples.preprocessor, samples.images, None,
-    )  # fmt: skip
+    half = replace(samples, targets=Targets(samples.targets.label, samples.targets.vad * nan))
     result, _ = evaluate(model, half, split="test", resamples=10)
     assert list(result["heads"]) == ["emotion"]
-    none = Samples(
-        half.ids, Targets(half.targets.label * nan, half.targets.vad), half.preprocessor, half.images, None
-    )
+    none = replace(half, targets=Targets(half.targets.label * nan, half.targets.vad))
     with pytest.raises(DataError, match="has no targets for any head"):
         evaluate(model, none, split="test")
 

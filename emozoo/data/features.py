@@ -1,0 +1,93 @@
+"""What a frozen backbone makes of all media: computed once, kept in a cache, trained on by everything behind it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from emozoo.data.frames_cache import read_arrays, write_arrays
+from emozoo.data.media import Images, Videos
+from emozoo.data.samples import Samples
+from emozoo.data.videos import cache_key, every_frame
+from emozoo.errors import RecipeError
+from emozoo.model import EmotionModel, evaluating
+
+BATCH = 256
+"""Images a forward pass."""
+
+
+def extract(model: EmotionModel, samples: Samples, cache: Path | None = None) -> Samples:
+    """Return the samples with the backbone's features in place of their pixels.
+
+    Of a video, features of all its frames are kept, so that a sampler may draw among them. The centre crop is
+    looked at, in evaluation mode and single precision.
+
+    Args:
+        model: the model whose backbone is frozen; where it is, the features are computed.
+        samples: decoded or not.
+        cache: a folder to keep features of videos in, and to take them from where they are there.
+
+    Raises:
+        RecipeError: the backbone sees whole clips, which a sampler draws anew each time.
+    """
+    if model.input_kind == "clips":
+        raise RecipeError(
+            "train.freeze needs a backbone that sees single frames; this one sees clips, drawn anew each time"
+        )
+    if isinstance(samples.media, Images):
+        index = torch.arange(len(samples)).split(BATCH)
+        pixels = torch.cat([_features(model, batch.x) for _, batch in samples.batches(index)])
+        return replace(samples, media=replace(samples.media, pixels=pixels, rows=None))
+    videos = samples.media
+    if not isinstance(videos, Videos):
+        raise RecipeError(f"train.freeze knows images and videos, not {type(videos).__name__}")
+    if cache is None:
+        arrays = list(_of_videos(model, videos))
+    else:
+        path = cache / f"features-{cache_key(videos, backbone_key(model))}.arrow"
+        if not path.is_file():
+            write_arrays(path, (array.numpy() for array in _of_videos(model, videos)))
+        arrays = read_arrays(path)
+    return replace(samples, media=replace(videos, arrays=arrays, counts=[len(array) for array in arrays]))
+
+
+def backbone_key(model: EmotionModel) -> str:
+    """Return a hash of what decides a frame's features: the backbone, its weights, the preprocessing."""
+    digest = hashlib.sha256(model.config.backbone.model_dump_json().encode())
+    digest.update(model.config.preprocess.model_dump_json().encode())
+    for name, value in sorted(model.backbone.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+@torch.inference_mode()
+def _features(model: EmotionModel, pixels: Tensor) -> Tensor:
+    """Return features (N, D) of uint8 (N, C, size, size), on the CPU."""
+    device = next(model.backbone.parameters()).device
+    with evaluating(model), torch.autocast(device.type, enabled=False):
+        return (
+            model.backbone_features(model.preprocessor.views(pixels.to(device))[:, 0]).float().cpu().clone()
+        )
+
+
+def _of_videos(model: EmotionModel, videos: Videos) -> Iterator[Tensor]:
+    """Yield features (T, D) of every video, frames of several going through the backbone together."""
+    waiting: list[Tensor] = []
+    for frames in videos.arrays if videos.arrays is not None else every_frame(videos):
+        waiting.append(frames)
+        if sum(map(len, waiting)) >= BATCH:
+            yield from _together(model, waiting)
+            waiting = []
+    yield from _together(model, waiting)
+
+
+def _together(model: EmotionModel, waiting: list[Tensor]) -> Iterator[Tensor]:
+    if waiting:
+        features = torch.cat([_features(model, part) for part in torch.cat(waiting).split(BATCH)])
+        yield from features.split([len(frames) for frames in waiting])
