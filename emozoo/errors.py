@@ -58,6 +58,10 @@ class ExportError(EmozooError):
     """A model cannot be exported as asked; no file was written."""
 
 
+class ConversionError(EmozooError):
+    """A checkpoint of other code is not what it is to be converted to, or holds more than weights."""
+
+
 class HubError(EmozooError):
     """The Hub did not give or take what was asked; no message of these holds a token."""
 

@@ -42,7 +42,7 @@ def _of_folder(name: str, folder: Path) -> dict[str, Any]:
 
 
 def _card(card: dict[str, Any]) -> dict[str, Any]:
-    keys = ("title", "summary", "task", "dataset", "licence", "data_licence")
+    keys = ("title", "summary", "task", "dataset", "licence", "data_licence", "literature")
     return {key: card[key] for key in keys if card.get(key)}
 
 

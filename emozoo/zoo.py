@@ -325,7 +325,7 @@ def _no_weights(found: Entry) -> str:
     data = found.recipe["data"]["name"] + (f": {terms}" if terms else "")
     ways = [f"train it: emozoo train {found.name} --data FOLDER   ({data})"]
     if (found.recipe["model"].get("aggregator") or {}).get("name") in FAMILIES:
-        ways.append(f"convert a checkpoint of its authors: emozoo convert FILE.pth.tar --to {found.name}")
+        ways.append(f"convert a checkpoint of the authors' code: emozoo convert FILE.pth.tar --to {found.name}")
     ways += [
         "load what someone else has trained: emozoo.load('dir:PATH') or emozoo.load('hub:ORG/NAME')",
         f"or build it untrained: emozoo.create({found.name!r})",

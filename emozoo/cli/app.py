@@ -4,7 +4,20 @@ from __future__ import annotations
 
 import typer
 
-from emozoo.cli import card, compare, data, evaluate, hub, models, plugins, predict, quickstart, recipe, train
+from emozoo.cli import (
+    card,
+    compare,
+    convert,
+    data,
+    evaluate,
+    hub,
+    models,
+    plugins,
+    predict,
+    quickstart,
+    recipe,
+    train,
+)
 
 app = typer.Typer(
     name="emozoo",
@@ -22,6 +35,7 @@ app.command("compare")(compare.compare)
 app.command("list")(models.list_models)
 app.command("info")(models.info)
 app.command("verify")(models.verify)
+app.command("convert")(convert.convert)
 app.command("push")(hub.push)
 app.command("download")(hub.download)
 app.command("cache")(hub.cache)

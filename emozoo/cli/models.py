@@ -56,10 +56,20 @@ def info(
         typer.echo(json.dumps(facts, indent=2, ensure_ascii=False))
         return
     for key, value in facts.items():
-        shown = f"{value:,}" if isinstance(value, int) else value
-        if isinstance(value, dict):
-            shown = json.dumps(value, ensure_ascii=False)
-        typer.echo(f"{key:<14} {'-' if value in (None, '') else shown}")
+        for shown in map(_of_others, value) if key == "literature" else [_shown(value)]:
+            typer.echo(f"{key:<14} {shown}")
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return json.dumps(value, ensure_ascii=False)
+    return "-" if value in (None, "") else f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _of_others(figure: dict[str, Any]) -> str:
+    """Return a figure of the literature with whose it is."""
+    measured = f"{figure['metric']} {figure['value']:.2%}"
+    return f"{measured} reported by {figure['source']}, not by emozoo: {figure['protocol']}"
 
 
 def verify(name: str = typer.Argument(help="A zoo name, hub:ORG/NAME[@REVISION], or dir:FOLDER.")) -> None:
