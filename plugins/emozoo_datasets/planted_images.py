@@ -74,7 +74,7 @@ def make_pools(
     wanted = [*map(canonical, labels), canonical(neutral)]
     numbers = _numbers(rows, wanted)
     by_split: dict[str, list[tuple[int, int]]] = defaultdict(list)
-    for row, (split, label) in enumerate(zip(rows["split"], rows["label"], strict=True)):
+    for row, (split, label) in enumerate(zip(rows["split"][:], rows["label"][:], strict=True)):
         if label in numbers:
             by_split[split].append((row, numbers[label]))
     seen: set[bytes] = set()
@@ -109,9 +109,9 @@ def _pool(
     split, names = where
     pictures: list[Pictures] = []
     of_label: list[list[int]] = [[] for _ in names]
-    media = rows.select([row for row, _ in members]).select_columns(["id", "image"])
-    for (_, label), row in zip(members, media, strict=True):
-        picture = _decode(row, size)
+    media = rows.select_columns(["id", "image"])[[row for row, _ in members]]
+    for (_, label), name, image in zip(members, media["id"], media["image"], strict=True):
+        picture = _decode(image, name, size)
         if (content := picture.tobytes()) not in seen:
             seen.add(content)
             of_label[label].append(len(pictures))
@@ -134,15 +134,15 @@ def _shuffled(indices: list[int]) -> list[int]:
     return np.random.default_rng(0).permutation(indices).tolist()
 
 
-def _decode(row: dict[str, Any], size: int) -> Pictures:
+def _decode(image: dict[str, Any], name: str, size: int) -> Pictures:
     """Return an upright grey picture (size, size), cut to a square around its centre."""
-    image = row["image"]
     source = image["path"] if image["bytes"] is None else io.BytesIO(image["bytes"])
     try:
         with Image.open(source) as opened:
-            grey = (ImageOps.exif_transpose(opened) or opened).convert("L")
+            upright = ImageOps.exif_transpose(opened) if "exif" in opened.info else opened
+            grey = upright.convert("L")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise DataError(
-            f"the image of row {row['id']!r} cannot be decoded ({error}); remove it from the source"
+            f"the image of row {name!r} cannot be decoded ({error}); remove it from the source"
         ) from error
     return np.asarray(grey if grey.size == (size, size) else ImageOps.fit(grey, (size, size)))
