@@ -122,7 +122,7 @@ def _steps(item: Any, tree: Any, model: type[BaseModel]) -> list[str]:
         if chosen is not None:  # a table's name, which may also be one of its keys
             continue
         inside = (isinstance(node, dict) and step in node) or (
-            isinstance(node, list) and isinstance(step, int)
+            isinstance(node, list) and isinstance(step, int) and step < len(node)
         )
         if inside:
             node = node[step]

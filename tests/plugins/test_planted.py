@@ -324,6 +324,7 @@ def test_both_faces_get_the_brightness_and_contrast_that_they_have_on_average():
             {"stretch": [30, 18]},
             r"stretch must be two numbers from 1 to a third of length \(35\).*\[30, 18\]",
         ),
+        ({"stretch": [18]}, r"data\.stretch\.1: missing"),
         ({"stretch": [10, 36]}, r"it is \[10, 36\]"),
         ({"strength": [0.0, 1.0]}, r"strength must be two numbers in \(0, 1\]"),
         ({"labels": ["happy", "Happiness"]}, "labels must be distinct and without 'neutral'"),
