@@ -5,13 +5,24 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from emozoo.printable import printable
+
 
 class EmozooError(Exception):
-    """Base of all errors that emozoo raises on purpose; the command line prints them without a traceback."""
+    """Base of all errors that emozoo raises on purpose; the command line prints them without a traceback.
+
+    Messages quote names and files of others, and are safe to show wherever they turn up.
+    """
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class EmozooWarning(UserWarning):
     """Something a user should know that does not stop the work."""
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class RecipeError(EmozooError):

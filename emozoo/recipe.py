@@ -87,6 +87,8 @@ class ModelConfig(Table):
             raise ValueError("a label is listed twice")
         if any(not label.strip() for label in labels):
             raise ValueError("a label is empty")
+        if not all(label.isprintable() for label in labels):
+            raise ValueError("a label holds signs that do not show")
         return labels
 
     @field_validator("heads")

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import redirect_stdout
 
 
 def main() -> None:
-    """Run the command line; errors that emozoo raises on purpose end it with their message and status 1."""
+    """Run the command line; errors that emozoo raises on purpose end it with their message and status 1.
+
+    Whatever names and texts of others it prints, a terminal shows them and obeys none.
+    """
     from emozoo.cli.app import app
     from emozoo.errors import EmozooError
+    from emozoo.printable import Printable
 
     try:
-        app()
+        with redirect_stdout(Printable(sys.stdout)):
+            app()
     except EmozooError as error:
         if os.environ.get("EMOZOO_TRACEBACK"):
             raise

@@ -8,9 +8,10 @@ from typing import Any
 
 def table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return rows as lines of aligned columns, under a line of the columns' names."""
-    lines = [{column: column for column in columns}, *rows]
-    widths = {column: max(len(str(line[column])) for line in lines) for column in columns}
-    return ["  ".join(f"{line[column]!s:<{widths[column]}}" for column in columns).rstrip() for line in lines]
+    cells = [{column: " ".join(str(row[column]).split()) for column in columns} for row in rows]
+    lines = [{column: column for column in columns}, *cells]
+    widths = {column: max(len(line[column]) for line in lines) for column in columns}
+    return ["  ".join(f"{line[column]:<{widths[column]}}" for column in columns).rstrip() for line in lines]
 
 
 def result_lines(result: Mapping[str, Any]) -> list[str]:
