@@ -121,17 +121,6 @@ class Figure(Table):
     source: str
 
 
-class Figure(Table):
-    """A figure of the literature, as its source gives it; emozoo has not measured it."""
-
-    metric: str
-    """As emozoo calls it: accuracy, uar."""
-    value: Fraction
-    protocol: str
-    """Which data, which split, chosen how, and what else it takes to compare with it."""
-    source: str
-
-
 class Card(Table):
     """What a model card says that no measurement can."""
 
@@ -141,8 +130,6 @@ class Card(Table):
     data_licence: str = ""
     dataset: str = ""
     task: Literal["image", "video"] = "image"
-    literature: tuple[Figure, ...] = ()
-    """What others have published of this model; never mixed with what was measured."""
     literature: tuple[Figure, ...] = ()
     """What others have published of this model; never mixed with what was measured."""
 
