@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
     from datasets import Dataset
     from torch import Tensor
@@ -165,11 +166,18 @@ class DatasetReader(Protocol):
 
     `read` returns one `datasets.Dataset` of all splits with the columns
 
-    - `id` (string, unique), `image` (`datasets.Image(decode=False)`: bytes or path), `split` (string);
+    - `id` (string, unique), `split` (string);
+    - either `image` (`datasets.Image(decode=False)`: bytes or path), or `video` (string: the path of a video file or
+      of a folder of frames; for videos that the reader makes, a name that `render` takes);
     - `label` (`datasets.ClassLabel` with the source's label names; None where unlabelled);
     - where there are any: `label_probabilities` (list of C floats summing to 1, soft labels in the order of the
       ClassLabel names), `valence`, `arousal`, `dominance` (float32 in [-1, 1], None where missing),
-      `subject` (string), `fold` (int).
+      `subject` (string), `frames` (int32: how many frames a video has, None where nobody has counted), `fold` (int32,
+      counted from 1: the fold whose test set the row is in). To train on fold k, rows of fold k are the split
+      "test" and those of other folds the split "train"; a row without a fold stays in its own split.
+
+    A reader that makes its videos fills `frames` in every row, and has `render(video, index) -> ndarray`: the frames
+    of these numbers, from 0, of the video of that name, uint8 (n, H, W) or (n, H, W, 3), the same each time.
 
     Attributes:
         title: the dataset's name as people write it.
@@ -194,4 +202,64 @@ class DatasetReader(Protocol):
 
     def check(self) -> Sequence[Finding]:
         """Look at everything and report what is wrong, without stopping at the first finding."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Faces:
+    """The n faces of one frame, in pixels of that frame; pixel (row i, column j) spans x [j, j + 1), y [i, i + 1).
+
+    Attributes:
+        boxes: float32 (n, 4), x0, y0, x1, y1, from the forehead to the chin and from cheek to cheek, so that a margin
+            means the same to every detector; they may reach beyond the frame.
+        scores: float32 (n,), on the detector's own scale; higher is surer.
+        landmarks: float32 (n, 5, 2), x, y of the person's right eye, left eye, tip of the nose, right and left
+            corner of the mouth; None from a detector that gives none.
+    """
+
+    boxes: np.ndarray
+    scores: np.ndarray
+    landmarks: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    def select(self, index: np.ndarray) -> Faces:
+        """Return some of the faces, by index array or mask."""
+        landmarks = None if self.landmarks is None else self.landmarks[index]
+        return Faces(self.boxes[index], self.scores[index], landmarks)
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorFile:
+    """A file that a detector cannot do without, and takes as its option `file`.
+
+    Attributes:
+        name: what it is called.
+        sha256: of its content.
+        source: where people find it.
+        hub: where it is fetched from, "org/name@commit" on the Hub, the commit in full; None if it is not there.
+    """
+
+    name: str
+    sha256: str
+    source: str
+    hub: str | None = None
+
+
+class Detector(Protocol):
+    """Kind `detector`, group `emozoo.detectors`: `build(*, options)`.
+
+    The constructor raises `DetectorUnavailableError` where a library that it needs is not installed. The class may
+    also have
+
+    - `needs: DetectorFile`: a file that is found, or fetched and verified, and given as the option `file`, a path;
+    - `preference: int`: "auto" takes the one of emozoo's own detectors that has the highest and can be used.
+
+    The options that detectors share are called `threshold` (the lowest score kept), `min_size` (the lowest width
+    and height of a box kept, in pixels of the frame) and `max_side` (the frame is shrunk to this for detection).
+    """
+
+    def detect(self, frame: np.ndarray) -> Faces:
+        """Find the faces of a frame, uint8 (H, W, 3) RGB, of any size and memory layout, leaving it as it is."""
         ...

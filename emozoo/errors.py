@@ -97,6 +97,10 @@ class PushError(HubError):
     """A model was not published as asked; the message says what is where, and what to do."""
 
 
+class DetectorUnavailableError(EmozooError):
+    """A face detector cannot be used here: its library or its file is not there; the message names the ways on."""
+
+
 class DataError(EmozooError):
     """A dataset or a media file cannot be used as it is."""
 

@@ -40,6 +40,7 @@ GROUPS = {
     "head": "emozoo.heads",
     "consistency": "emozoo.consistency",
     "dataset": "emozoo.datasets",
+    "detector": "emozoo.detectors",
 }
 """Component kinds and their entry-point groups."""
 

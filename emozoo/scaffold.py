@@ -25,8 +25,9 @@ USE = {
     "head": "[model.heads]\nstrength = { name = $short, dropout = 0.2 }",
     "consistency": "[train]\nconsistency = [{ name = $short, weight = 0.1 }]",
     "dataset": "[data]\nname = $short\nroot = $folder",
+    "detector": "emozoo predict MODEL photo.jpg --faces $short",
 }
-"""What a recipe says to use it."""
+"""What a recipe, or the command line, says to use it."""
 
 
 class ScaffoldError(EmozooError):
@@ -104,6 +105,7 @@ def _values(distribution: str, kind: str) -> dict[str, str]:
         "range": f">={major}.{minor},<{upper}",
         "options": OPTIONS.get(kind, ""),
         "use": use,
+        "language": "" if kind == "detector" else "toml",
     }
 
 
@@ -114,7 +116,7 @@ def _files(module: str, kind: str) -> dict[str, str]:
         "README.md": "README.md",
         ".gitignore": "gitignore",
         f"src/{module}/__init__.py": f"{kind}.py",
-        "tests/test_contract.py": "test_dataset.py" if kind == "dataset" else "test_contract.py",
+        "tests/test_contract.py": "test_contract.py" if kind in OPTIONS else f"test_{kind}.py",
     }
 
 

@@ -20,6 +20,7 @@ CHECKS = {
     "head": testing.check_head,
     "consistency": testing.check_consistency,
     "dataset": testing.check_dataset,
+    "detector": testing.check_detector,
 }
 
 SMALL: dict[str, dict[str, Any]] = {
@@ -32,6 +33,8 @@ SMALL: dict[str, dict[str, Any]] = {
 }
 """What keeps a check quick, by name."""
 
+YUNET = "yunet_n_320_320.onnx"
+
 
 @pytest.fixture
 def faces(tmp_path: Path) -> Path:
@@ -43,10 +46,12 @@ def faces(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("component", registry.discover(), ids=lambda c: f"{c.kind}-{c.name}")
-def test_every_installed_component_keeps_its_contract(component, faces):
+def test_every_installed_component_keeps_its_contract(component, faces, request):
     given = SMALL.get(component.name, {})
     if component.kind == "dataset" and component.name != "synthetic":
         given = {"root": faces}
+    if component.name == "yunet":
+        given = {"options": {"file": str(request.getfixturevalue("real_data") / "detectors" / YUNET)}}
     CHECKS[component.kind](component.qualified, **given)
 
 

@@ -37,7 +37,7 @@ def list_plugins(as_json: bool = typer.Option(False, "--json", help="Print JSON.
 @app.command("new")
 def new(
     name: str = typer.Argument(help="The package's name, such as emozoo-mypaper."),
-    kind: str = typer.Option(help="backbone, aggregator, head, consistency or dataset."),
+    kind: str = typer.Option(help="backbone, aggregator, head, consistency, dataset or detector."),
     out: Path = typer.Option(Path("."), "--out", help="The folder that the package's folder is made in."),
 ) -> None:
     """Write a complete package with one working component, its tests and its README."""

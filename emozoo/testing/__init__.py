@@ -17,6 +17,14 @@ from emozoo.testing.aggregator import check_aggregator
 from emozoo.testing.backbone import check_backbone
 from emozoo.testing.consistency import check_consistency
 from emozoo.testing.dataset import check_dataset
+from emozoo.testing.detector import check_detector
 from emozoo.testing.head import check_head
 
-__all__ = ["check_aggregator", "check_backbone", "check_consistency", "check_dataset", "check_head"]
+__all__ = [
+    "check_aggregator",
+    "check_backbone",
+    "check_consistency",
+    "check_dataset",
+    "check_detector",
+    "check_head",
+]

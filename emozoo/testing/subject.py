@@ -19,8 +19,9 @@ WHERE = {
     "head": "model.heads.tested",
     "consistency": "train.consistency.0",
     "dataset": "data",
+    "detector": "faces",
 }
-"""A place in a recipe where a component of each kind stands."""
+"""A place in a recipe where a component of each kind stands; detectors stand in none."""
 
 PROBES: tuple[Any, ...] = (-1, 0, 0.5, "no such value", True, [], {})
 """Values that every option is given in turn; no type takes all of them."""
@@ -115,7 +116,7 @@ def _refuses(subject: Subject, options: dict[str, Any], name: str) -> bool:
     """Say whether a value is refused as one of emozoo's errors; model parts are built on the meta device."""
     try:
         resolved = registry.resolve(subject.kind, subject.name, options, WHERE[subject.kind])
-        with torch.device("cpu" if subject.kind in ("consistency", "dataset") else "meta"):
+        with torch.device("cpu" if subject.kind in ("consistency", "dataset", "detector") else "meta"):
             resolved.build(*subject.context)
     except PluginLoadError as error:
         subject.fail(
