@@ -31,7 +31,7 @@ class Layout:
     Attributes:
         names: patterns of emozoo's names and what replaces them, the first that matches.
         last: the layer with one output a category.
-        unused: beginnings of names that the file may hold and the model has no use for.
+        unused: layers that the file may hold and the model has no use for.
     """
 
     names: Mapping[str, str]
@@ -51,10 +51,10 @@ _LINEAR = r"heads\.\w+\.layers\.\d+\."
 CEFLNET = Layout(
     {**_BODY, r"heads\.\w+\.layers\.5\.": "classifier.5.0.", r"heads\.\w+\.layers\.": "classifier."},
     last="classifier.5.0",
-    unused=("fc2.",),
+    unused=("fc2",),
 )
-FAN = Layout({**_BODY, _LINEAR: "pred_fc2."}, last="pred_fc2", unused=("pred_fc1.",))
-FAN_SELF = Layout({**_BODY, _LINEAR: "pred_fc1."}, last="pred_fc1", unused=("pred_fc2.", "beta."))
+FAN = Layout({**_BODY, _LINEAR: "pred_fc2."}, last="pred_fc2", unused=("pred_fc1",))
+FAN_SELF = Layout({**_BODY, _LINEAR: "pred_fc1."}, last="pred_fc1", unused=("pred_fc2", "beta.0"))
 
 FAMILIES = {"ceflnet": ("ceflnet-dfew", "ceflnet-mmi"), "fan": ("fan-afew",)}
 """The zoo entries behind a short name: the first with as many labels as the file has outputs is taken."""
@@ -204,7 +204,8 @@ def _fill(model: EmotionModel, layout: Layout, stored: Mapping[str, Tensor], fil
 
     state = model.state_dict()
     ours = {layout.theirs(name): name for name in state}
-    dropped = tuple(key for key in stored if key not in ours and key.startswith(layout.unused))
+    unused = {f"{layer}.{part}" for layer in layout.unused for part in ("weight", "bias")}
+    dropped = tuple(key for key in stored if key in unused)
     given = {ours.get(key, key): value for key, value in stored.items() if key not in dropped}
     for name, value in state.items():  # files of torch before 0.4.1 lack what nothing is computed from
         if name.endswith("num_batches_tracked"):

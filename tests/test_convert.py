@@ -136,6 +136,7 @@ def test_every_tensor_that_does_not_fit_is_named_and_nothing_is_written(tmp_path
     state = published.ceflnet()
     del state["norm1.bias"]
     state["extra.weight"] = torch.zeros(4, 5)
+    state["fc2.other"] = torch.zeros(6)
     state["attn.out_proj.weight"] = torch.zeros(512, 256)
     state["conv1.weight"] = state["conv1.weight"].half()
     with pytest.raises(ConversionError) as caught:
@@ -144,6 +145,7 @@ def test_every_tensor_that_does_not_fit_is_named_and_nothing_is_written(tmp_path
         f"{tmp_path / 'best.pth.tar'} does not hold the weights of this model:",
         "  missing: norm1.bias float32 (512,)",
         "  unexpected: extra.weight float32 (4, 5)",
+        "  unexpected: fc2.other float32 (6,)",
         "  conv1.weight: the file has float16 (64, 3, 7, 7), the model float32 (64, 3, 7, 7)",
         "  attn.out_proj.weight: the file has float32 (512, 256), the model float32 (512, 512)",
     ]
