@@ -10,6 +10,7 @@ from typing import Any
 import faulty
 import pytest
 from PIL import Image
+from video_trees import TREES
 
 from emozoo import registry, testing
 from emozoo.errors import ContractError, RecipeError, UnknownComponentError
@@ -23,13 +24,18 @@ CHECKS = {
     "detector": testing.check_detector,
 }
 
+FEW = {"samples": 14, "validation_samples": 7, "test_samples": 7, "size": 24}
+
 SMALL: dict[str, dict[str, Any]] = {
     "c3d": {"size": 16, "frames": 4},
     "r3d": {"size": 16, "frames": 4},
     "resnet18": {"options": {"width": 8}},
     "timm": {"options": {"member": "test_resnet"}},
     "lstm": {"options": {"hidden": 8}},
-    "synthetic": {"options": {"samples": 14, "validation_samples": 7, "test_samples": 7, "size": 24}},
+    "synthetic": {"options": FEW},
+    "planted": {
+        "options": {"source": "synthetic", "source_options": FEW, "length": 54, "videos": {"train": 6}}
+    },
 }
 """What keeps a check quick, by name."""
 
@@ -46,9 +52,11 @@ def faces(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("component", registry.discover(), ids=lambda c: f"{c.kind}-{c.name}")
-def test_every_installed_component_keeps_its_contract(component, faces, request):
+def test_every_installed_component_keeps_its_contract(component, faces, tmp_path_factory, request):
     given = SMALL.get(component.name, {})
-    if component.kind == "dataset" and component.name != "synthetic":
+    if component.kind == "dataset" and component.name in TREES:
+        given = {"root": TREES[component.name](tmp_path_factory.mktemp("videos") / component.name)}
+    elif component.kind == "dataset" and component.name not in SMALL:
         given = {"root": faces}
     if component.name == "yunet":
         given = {"options": {"file": str(request.getfixturevalue("real_data") / "detectors" / YUNET)}}

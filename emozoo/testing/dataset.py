@@ -9,8 +9,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from emozoo.contracts import DatasetReader, Finding
 from emozoo.data.preprocess import Preprocessor
+from emozoo.data.video import probe, read_frames
 from emozoo.errors import DataError, EmozooError
 from emozoo.labels import DIMENSIONS, canonical
 from emozoo.recipe import Preprocess
@@ -18,6 +21,9 @@ from emozoo.testing.subject import Subject, check_options
 
 SOME = 50
 """Images that are decoded."""
+
+SOME_VIDEOS = 8
+"""Videos that are opened."""
 
 
 def check_dataset(name: str, options: Mapping[str, Any] | None = None, *, root: Path | None = None) -> None:
@@ -51,7 +57,11 @@ def check_dataset(name: str, options: Mapping[str, Any] | None = None, *, root: 
         )
     _check_labels(subject, rows, names)
     _check_values(subject, reader, rows)
-    _check_images(subject, rows)
+    _check_folds(subject, rows)
+    if "image" in rows.column_names:
+        _check_images(subject, rows)
+    else:
+        _check_videos(subject, reader, rows)
     _check_findings(subject, reader)
 
 
@@ -106,8 +116,19 @@ def _check_columns(subject: Subject, rows: Any) -> list[str]:
     )
     features = rows.features
     subject.require(len(rows), "read returned no rows", "Raise a DataError where there is nothing to read")
-    wanted = {"id": Value("string"), "split": Value("string"), "image": Image(decode=False)}
-    optional = {"subject": Value("string")} | {name: Value("float32") for name in DIMENSIONS}
+    subject.require(
+        ("image" in features) != ("video" in features),
+        f"the columns are {', '.join(features)}",
+        "Give each row a picture, 'image', or a video, 'video'; not both",
+    )
+    wanted: dict[str, Any] = {"id": Value("string"), "split": Value("string")}
+    optional: dict[str, Any] = {
+        "image": Image(decode=False),
+        "video": Value("string"),
+        "subject": Value("string"),
+    }
+    optional |= {name: Value("int32") for name in ("frames", "fold")}
+    optional |= {name: Value("float32") for name in DIMENSIONS}
     wanted |= {name: kind for name, kind in optional.items() if name in features}
     for name, kind in wanted.items():
         found = features.get(name)
@@ -117,7 +138,7 @@ def _check_columns(subject: Subject, rows: Any) -> list[str]:
     label = features.get("label")
     if not isinstance(label, ClassLabel):
         subject.fail(f"column 'label' is {label}", "Make it datasets.ClassLabel(names=[...])")
-    for column in ("id", "split"):
+    for column in ("id", "split", *({"video"} & set(features))):
         full = all(isinstance(value, str) and value for value in rows[column])
         subject.require(full, f"a row has no {column}", "Give every row one")
     twice, count = Counter(rows["id"]).most_common(1)[0]
@@ -175,6 +196,64 @@ def _check_images(subject: Subject, rows: Any) -> None:
             subject.fail(
                 f"the image of row {name!r}: {error}", "Give encoded bytes, or the path of an image file"
             )
+
+
+def _check_folds(subject: Subject, rows: Any) -> None:
+    folds = {value for value in rows["fold"] if value is not None} if "fold" in rows.column_names else set()
+    subject.require(
+        all(fold >= 1 for fold in folds), f"folds are {sorted(folds)}", "Count them from 1; None has no fold"
+    )
+    subject.require(
+        not folds or len(set(rows["fold"])) > 1,
+        f"every row is in fold {min(folds, default=0)}, so that nothing is left to train on",
+        "A row's fold is the one that it is tested in; rows that none tests have None",
+    )
+
+
+def _check_videos(subject: Subject, reader: Any, rows: Any) -> None:
+    """Open some videos, and compare what they hold with the rows."""
+    named = rows["frames"] if "frames" in rows.column_names else [None] * len(rows)
+    made = hasattr(reader, "render")
+    for name, video, frames in list(zip(rows["id"], rows["video"], named, strict=True))[:SOME_VIDEOS]:
+        if made:
+            _check_render(subject, reader, name, video, frames)
+            continue
+        try:
+            count = probe(video).frames
+            read_frames(video, np.array([0, count - 1]))
+        except DataError as error:
+            subject.fail(
+                f"the video of row {name!r}: {error}",
+                "Give the path of a video file or of a folder of frames; a reader that makes videos has render",
+            )
+        subject.require(
+            frames in (None, count),
+            f"row {name!r} has frames {frames}, the video has {count}",
+            "Count them, or give None",
+        )
+
+
+def _check_render(subject: Subject, reader: Any, name: str, video: str, frames: Any) -> None:
+    """Check that a reader makes the frames asked for, and the same ones each time."""
+    subject.require(
+        isinstance(frames, int) and frames > 0,
+        f"row {name!r} has frames {frames}",
+        "Say how many frames each video has that render makes",
+    )
+    index = np.array([0, frames - 1, frames // 2])
+    with subject.doing(f"render({video!r}, {index.tolist()})"):
+        pixels, again = reader.render(video, index), reader.render(video, index[:1])
+    shape = pixels.shape if isinstance(pixels, np.ndarray) and pixels.dtype == np.uint8 else None
+    subject.require(
+        shape is not None and shape[:1] + shape[3:] in ((3,), (3, 3)) and len(shape) > 2,
+        f"render({video!r}) returns {getattr(pixels, 'dtype', type(pixels).__name__)} {np.shape(pixels)}",
+        "Return uint8 (n, height, width) or (n, height, width, 3), a frame for each number",
+    )
+    subject.require(
+        np.array_equal(pixels[0], again[0]),
+        f"frame 0 of {video!r} is not the same each time",
+        "Draw what is random from the video's name and the frame's number alone",
+    )
 
 
 def _check_findings(subject: Subject, reader: Any) -> None:

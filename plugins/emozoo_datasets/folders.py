@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 from emozoo.contracts import Finding
 from emozoo.errors import DataError
 from emozoo.labels import FER2013_LABELS, canonical
+from emozoo_datasets.bu4dfe import Bu4dfe
 from emozoo_datasets.fer2013 import Fer2013
 from emozoo_datasets.image_checks import count_classes, examine_images
 from emozoo_datasets.image_folders import ClassFolder, class_folders, has_images, images, others
@@ -43,11 +44,13 @@ class Folders:
 
     @classmethod
     def recognises(cls, root: Path) -> bool:
-        """Say whether a folder has images in folders of at least two known categories, and is not FER2013."""
+        """Say whether a folder has images in folders of at least two known categories, and is no known dataset."""
         if not root.is_dir():
             return False
         names = {canonical(folder.path.name) for folder in class_folders(root) if has_images(folder.path)}
-        return len(names & {*FER2013_LABELS, "contempt"}) >= 2 and not Fer2013.recognises(root)
+        return len(names & {*FER2013_LABELS, "contempt"}) >= 2 and not (
+            Fer2013.recognises(root) or Bu4dfe.recognises(root)
+        )
 
     def read(self) -> Dataset:
         """Return all rows, with images as paths.

@@ -91,7 +91,7 @@ def examine_images(
     if odd and size is not None:
         message = f"{len(odd):,} images are not {size[0]}x{size[1]} pixels as the original is"
         findings.append(Finding("warning", some(odd), message))
-    return findings + _repetitions([group for group in alike.values() if len(group) > 1], ids, splits, labels)
+    return findings + repetitions([group for group in alike.values() if len(group) > 1], ids, splits, labels)
 
 
 def some(ids: Sequence[str]) -> str:
@@ -104,19 +104,23 @@ def _decode(image: dict[str, Any]) -> np.ndarray:
         return np.asarray(opened)
 
 
-def _repetitions(
-    groups: list[list[int]], ids: Sequence[str], splits: Sequence[str], labels: Sequence[int | None]
+def repetitions(
+    groups: list[list[int]],
+    ids: Sequence[str],
+    splits: Sequence[str],
+    labels: Sequence[int | None],
+    what: str = "images",
 ) -> list[Finding]:
-    """Report groups of identical images: within a split, across splits, and under different labels."""
+    """Report groups of identical images or videos: within a split, across splits, under different labels."""
     leaking = [group for group in groups if len({splits[i] for i in group}) > 1]
     contrary = [group for group in groups if len({labels[i] for i in group} - {None}) > 1]
     descriptions = (
-        (groups, "groups of identical images, of {rows:,} rows; repeated faces count more than once"),
+        (groups, f"groups of identical {what}, of {{rows:,}} rows; repeated faces count more than once"),
         (
             leaking,
-            "groups of identical images lie in more than one split: a test on them is not on unseen faces",
+            f"groups of identical {what} lie in more than one split: a test on them is not on unseen faces",
         ),
-        (contrary, "groups of identical images carry different labels: no model can get all of them right"),
+        (contrary, f"groups of identical {what} carry different labels: no model can get all of them right"),
     )
     findings = []
     for found, message in descriptions:

@@ -51,12 +51,16 @@ def make_dataset(columns: Mapping[str, Any], labels: Sequence[str]) -> Dataset:
     types = {
         "id": Value("string"),
         "image": Image(decode=False),
+        "video": Value("string"),
+        "frames": Value("int32"),
         "split": Value("string"),
         "label": ClassLabel(names=list(labels)),
         "label_probabilities": List(Value("float32")),
         "valence": Value("float32"),
         "arousal": Value("float32"),
         "dominance": Value("float32"),
+        "subject": Value("string"),
+        "fold": Value("int32"),
     }
     features = Features({name: types[name] for name in columns})
     return Dataset(pa.table(dict(columns), schema=features.arrow_schema))
