@@ -16,6 +16,7 @@ from emozoo.cli import (
     predict,
     quickstart,
     recipe,
+    sweep,
     train,
 )
 
@@ -29,6 +30,7 @@ app = typer.Typer(
 )
 app.command("quickstart")(quickstart.quickstart)
 app.command("train")(train.train)
+app.command("sweep")(sweep.sweep)
 app.command("eval")(evaluate.evaluate)
 app.command("predict")(predict.predict)
 app.command("compare")(compare.compare)

@@ -21,15 +21,28 @@ def train(
         None, "--track", help="Also log to: tensorboard, trackio, wandb, ..."
     ),
     cpu: bool = typer.Option(False, "--cpu", help="Do not use a GPU."),
+    fold: int | None = typer.Option(
+        None, "--fold", min=1, help="Test on this fold of the dataset, train on the others (data.fold)."
+    ),
+    folds: str | None = typer.Option(
+        None,
+        "--folds",
+        help="all, or 1,2,5: train each into runs/NAME/fold-K and summarise; goes on by itself if stopped.",
+    ),
 ) -> None:
     """Train a recipe: one process, or many under `accelerate launch -m emozoo train ...` or torchrun."""
+    from emozoo.errors import RecipeError
     from emozoo.recipe import load_recipe
 
-    overrides = list(assignments or [])
-    if data is not None:
-        overrides.append(f"data.root='''{data.expanduser().resolve()}'''")
+    overrides = [*(assignments or []), *data_root(data)]
+    if folds is not None:
+        if fold is not None:
+            raise RecipeError("--fold trains one fold, --folds several: give one of them")
+        return _train_folds(recipe, overrides, folds, out, tuple(track or ()), cpu)
+    if fold is not None:
+        overrides.append(f"data.fold={fold}")
     loaded = load_recipe(recipe, overrides)
-    folder = out or Path("runs") / loaded.name
+    folder = out or Path("runs") / loaded.name / ("" if fold is None else f"fold-{fold}")
     from emozoo.training.run import train as run
 
     run(loaded, folder, resume=resume, trackers=track or (), cpu=cpu)
@@ -37,6 +50,22 @@ def train(
 
     if PartialState().is_main_process:
         _say(folder)
+
+
+def data_root(data: Path | None) -> list[str]:
+    """Return the assignment that says where the dataset lies, if that was given."""
+    return [] if data is None else [f"data.root='''{data.expanduser().resolve()}'''"]
+
+
+def _train_folds(
+    recipe: str, overrides: list[str], folds: str, out: Path | None, track: tuple[str, ...], cpu: bool
+) -> None:
+    from emozoo.training.batch import How
+    from emozoo.training.folds import parse_folds, train_folds
+
+    how = How(cpu=cpu, trackers=track, say=typer.echo)
+    if train_folds(recipe, overrides, parse_folds(folds), out, how):
+        raise typer.Exit(1)
 
 
 def _say(folder: Path) -> None:
