@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from emozoo.data.sampling import NOMINAL_FRAMES
 from emozoo.errors import CorruptModelError
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def golden(model: EmotionModel, images: Tensor | None = None) -> dict[str, Tenso
 
     Args:
         model: the model; it is where it was afterwards.
-        images: uint8 (N, C, size, size); two images of noise where not given.
+        images: uint8 images (N, C, size, size) or videos (N, clips, frames, C, size, size); noise where not given.
 
     Raises:
         CorruptModelError: the images are no input of this model.
@@ -31,10 +32,15 @@ def golden(model: EmotionModel, images: Tensor | None = None) -> dict[str, Tenso
     config = model.preprocessor.config
     shape = (config.channels, config.size, config.size)
     if images is None:
-        images = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (2, *shape), np.uint8))
-    if images.dtype != torch.uint8 or tuple(images.shape[1:]) != shape or not len(images):
+        noise = np.random.default_rng(0).integers(0, 256, (*_leading(model), *shape), np.uint8)
+        images = torch.from_numpy(noise)
+    if images.dtype != torch.uint8 or tuple(images.shape[-3:]) != shape or not images.numel():
         raise CorruptModelError(
             f"the golden input is {images.dtype} {tuple(images.shape)}, not uint8 (N, {shape})"
+        )
+    if images.ndim != (4 if model.config.sampling is None else 6):
+        raise CorruptModelError(
+            f"the golden input has {images.ndim} axes; images have 4, videos, of a model that samples them, 6"
         )
     device = next(model.parameters()).device
     try:
@@ -43,6 +49,15 @@ def golden(model: EmotionModel, images: Tensor | None = None) -> dict[str, Tenso
     finally:
         model.to(device)
     return {"input": images} | {f"output.{name}": value.clone() for name, value in outputs.items()}
+
+
+def _leading(model: EmotionModel) -> tuple[int, ...]:
+    """Return the axes before the pixels': two images, or a video of some frames, or of a clip for such a backbone."""
+    if model.config.sampling is None:
+        return (2,)
+    if model.input_kind == "clips":
+        return (1, 1, model.config.sampling.sample(NOMINAL_FRAMES).index.shape[1])
+    return (1, 2, 3)
 
 
 def difference(stored: Mapping[str, Tensor], computed: Mapping[str, Tensor]) -> float:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.random import Generator
 
+NOMINAL_FRAMES = 105
+"""Frames of the video for which cost and examples are stated; CEFLNet brings every video to so many."""
+
 Rows = list[list[int]]
 """Indices of each clip; an index beyond the last frame is padding."""
 
