@@ -6,6 +6,7 @@ import random
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -504,6 +505,66 @@ class Careless(Reader):
         if self.root is not None and not list(self.root.iterdir()):
             raise FileNotFoundError("labels.csv")
         return super().read()
+
+
+class FilmOnDisk(Reader):
+    """A reader of videos: two rows, whose videos a test names."""
+
+    films: Any = {"video": ["gone"] * 2}  # noqa: RUF012
+
+    def read(self) -> Any:
+        from datasets import Value
+
+        rows = super().read().remove_columns("image")
+        for name, values in self.films.items():
+            kind = Value("string" if name == "video" else "int32")
+            rows = rows.add_column(name, values, feature=kind)
+        return rows
+
+
+class FilmGone(FilmOnDisk):
+    """Its videos are nowhere."""
+
+
+class FilmReader(FilmOnDisk):
+    """A reader of videos that it makes itself."""
+
+    films = {"video": ["a", "b"], "frames": [4, 5], "fold": [1, None]}  # noqa: RUF012
+
+    def render(self, video: str, index: np.ndarray) -> Any:
+        return np.zeros((len(index), 8, 8), np.uint8)
+
+
+class PicturesAndVideos(Reader):
+    def read(self) -> Any:
+        return super().read().add_column("video", ["a", "b"])
+
+
+class FilmUncounted(FilmReader):
+    films = {"video": ["a", "b"], "frames": [None, 4]}  # noqa: RUF012
+
+
+class FilmOfFloats(FilmReader):
+    def render(self, video: str, index: np.ndarray) -> Any:
+        return np.zeros((len(index), 8, 8))
+
+
+class FilmTooShort(FilmReader):
+    def render(self, video: str, index: np.ndarray) -> Any:
+        return np.zeros((1, 8, 8), np.uint8)
+
+
+class FilmFlickers(FilmReader):
+    def render(self, video: str, index: np.ndarray) -> Any:
+        return np.random.default_rng().integers(0, 256, (len(index), 8, 8)).astype(np.uint8)
+
+
+class FilmFromFoldZero(FilmReader):
+    films = FilmReader.films | {"fold": [0, 1]}
+
+
+class FilmOneFold(FilmReader):
+    films = FilmReader.films | {"fold": [1, 1]}
 
 
 class Unfinished:

@@ -9,6 +9,7 @@ from typing import Any
 
 import faulty
 import pytest
+import video_trees
 from PIL import Image
 from video_trees import TREES
 
@@ -33,9 +34,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "timm": {"options": {"member": "test_resnet"}},
     "lstm": {"options": {"hidden": 8}},
     "synthetic": {"options": FEW},
-    "planted": {
-        "options": {"source": "synthetic", "source_options": FEW, "length": 54, "videos": {"train": 6}}
-    },
+    "planted": {"options": {"source": "synthetic", "source_options": FEW, "videos": {"train": 6}}},
 }
 """What keeps a check quick, by name."""
 
@@ -101,6 +100,7 @@ def check(kind: str, name: str, **given: Any) -> None:
         ("head", "Head"),
         ("consistency", "Cost"),
         ("dataset", "Reader"),
+        ("dataset", "FilmReader"),
     ],
 )
 def test_what_the_faulty_ones_are_made_from_keeps_its_contract(kind, name):
@@ -231,6 +231,17 @@ def test_a_fault_of_a_consistency_cost_is_found_and_named(name, message):
         ("Pictureless", r"the image of row 'a': .*Give encoded bytes"),
         ("Shuffled", r"reading twice gives different ids\. Sort what you read"),
         ("Listless", r"read returned a list\. Return a datasets\.Dataset"),
+        (
+            "PicturesAndVideos",
+            r"the columns are .*image.*video.*a picture, 'image', or a video, 'video'; not both",
+        ),
+        ("FilmGone", r"the video of row 'a': there is no video file or folder of frames .*gone.*has render"),
+        ("FilmUncounted", r"row 'a' has frames None\. Say how many frames each video has that render makes"),
+        ("FilmOfFloats", r"render\('a'\) returns float64 \(3, 8, 8\)\. Return uint8"),
+        ("FilmTooShort", r"render\('a'\) returns uint8 \(1, 8, 8\)\. Return uint8 .*a frame for each number"),
+        ("FilmFlickers", r"frame 0 of 'a' is not the same each time\. Draw what is random from"),
+        ("FilmFromFoldZero", r"folds are \[0, 1\]\. Count them from 1"),
+        ("FilmOneFold", r"every row is in fold 1, so that nothing is left to train on"),
         ("Mumbles", r"check returned 'all is well'\. Return emozoo\.contracts\.Finding"),
     ],
 )
@@ -243,6 +254,15 @@ def test_a_reader_must_say_what_is_missing_from_a_folder_that_is_not_its_dataset
     check("dataset", "Reader", root=faces)
     with pytest.raises(ContractError, match=r"an empty folder ends in FileNotFoundError.*Raise a DataError"):
         check("dataset", "Careless", root=faces)
+
+
+def test_a_wrong_count_of_a_video_s_frames_is_found(tmp_path, monkeypatch):
+    folder = video_trees.frames(tmp_path / "film")
+    monkeypatch.setattr(faulty.FilmOnDisk, "films", {"video": [str(folder)] * 2, "frames": [3, None]})
+    check("dataset", "FilmOnDisk")
+    monkeypatch.setattr(faulty.FilmOnDisk, "films", {"video": [str(folder)] * 2, "frames": [3, 4]})
+    with pytest.raises(ContractError, match=r"row 'b' has frames 4, the video has 3\. Count them"):
+        check("dataset", "FilmOnDisk")
 
 
 def test_a_name_that_is_not_installed_and_a_wrong_option_are_the_caller_s_errors():
