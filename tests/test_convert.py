@@ -88,6 +88,11 @@ def test_state_dicts_are_read_bare_or_in_a_table_parallel_or_not_in_both_of_torc
     assert all(torch.equal(read[name], value) for name, value in state.items())
 
 
+def test_a_prefix_that_not_all_names_have_is_part_of_them(tmp_path):
+    state = {"module.conv1.weight": torch.zeros(1), "conv1.weight": torch.ones(1)}
+    assert read_checkpoint(save(tmp_path, state, parallel=False)).keys() == state.keys()
+
+
 def test_what_a_model_is_comes_from_the_zoo_entrys_recipe(tmp_path):
     done = convert(save(tmp_path, published.ceflnet()), "ceflnet-afew", out=tmp_path / "model")
     config = emozoo.load(done.folder, "cpu").config

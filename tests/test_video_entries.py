@@ -13,7 +13,7 @@ import emozoo
 from emozoo import zoo
 from emozoo.card import render_card
 from emozoo.cli.app import app
-from emozoo.cost import count_parameters
+from emozoo.cost import count_macs, count_parameters
 from emozoo.errors import WeightsUnavailableError
 from emozoo.recipe import load_recipe
 
@@ -65,6 +65,13 @@ def test_ceflnet_has_what_the_published_code_has_but_its_layer_that_never_runs(n
 @pytest.mark.parametrize("name", ["fan-dfew", "fan-afew"])
 def test_fan_has_what_the_published_code_has_but_its_other_classifier(name):
     assert parameters(name) + 512 * 7 + 7 == 11_188_816
+
+
+@pytest.mark.parametrize(
+    ("name", "billions"), [("ceflnet-bu3dfe", 63.80), ("c3d-dfew", 38.6), ("r3d18-dfew", 40.7)]
+)
+def test_a_video_costs_the_multiply_accumulates_that_are_published_within_a_hundredth(name, billions):
+    assert count_macs(emozoo.create(name).config) / 1e9 == pytest.approx(billions, rel=0.01)
 
 
 def test_the_lstm_on_the_backbone_of_the_dfew_authors_code_has_its_size():
