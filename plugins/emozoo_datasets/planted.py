@@ -69,7 +69,7 @@ class Planted:
         source: a dataset reader of still images, by name.
         source_options: its options. FER2013's labels are noisy; `{ annotation = "ferplus-majority" }` takes
             pictures whose category more than half of FER+'s ten taggers agree on.
-        labels: categories that are planted.
+        categories: what is planted; the label names, in this order.
         neutral: category of the faces that hold a video.
         videos: how many of each split, `{ train = 4200, public_test = 1200 }`; None for 4,200 of "train" and
             1,200 of each other split that the source has.
@@ -98,7 +98,7 @@ class Planted:
         *,
         source: str = "fer2013",
         source_options: dict[str, Any] | None = None,
-        labels: tuple[str, ...] = FER2013_LABELS[:-1],
+        categories: tuple[str, ...] = FER2013_LABELS[:-1],
         neutral: str = "neutral",
         videos: dict[str, Count] | None = None,
         balanced: bool = True,
@@ -113,18 +113,12 @@ class Planted:
         occlusion: Measure = 1.0,
         seed: Annotated[int, Field(ge=0)] = 0,
     ) -> None:
-        self.labels = [canonical(label) for label in labels]
-        if len(set(self.labels)) < len(labels) or canonical(neutral) in self.labels or not labels:
-            raise ValueError(f"labels must be distinct and without {neutral!r}; they are {', '.join(labels)}")
-        if not 1 <= stretch[0] <= stretch[1] <= length // 3:
+        self.labels = [canonical(name) for name in categories]
+        if len(set(self.labels)) < len(categories) or canonical(neutral) in self.labels or not categories:
             raise ValueError(
-                f"stretch must be two numbers from 1 to a third of length ({length // 3}), the lower first; "
-                f"it is {list(stretch)}"
+                f"categories must be distinct and without {neutral!r}; they are {', '.join(categories)}"
             )
-        if not 0 < strength[0] <= strength[1] <= 1:
-            raise ValueError(
-                f"strength must be two numbers in (0, 1], the lower first; it is {list(strength)}"
-            )
+        _check_ranges(stretch, strength, length)
         self._source: DatasetReader = build(
             "dataset", source, source_options or {}, root, where="data.source_options"
         )
@@ -265,3 +259,14 @@ class Planted:
 
     def _key(self, split: str, number: int, what: str) -> list[int]:
         return [self._seed, zlib.crc32(split.encode()), number, ("script", "frames").index(what)]
+
+
+def _check_ranges(stretch: tuple[int, int], strength: tuple[float, float], length: int) -> None:
+    """Raise ValueError where a range is none, or a stretch could leave the video."""
+    if not 1 <= stretch[0] <= stretch[1] <= length // 3:
+        raise ValueError(
+            f"stretch must be two numbers from 1 to a third of length ({length // 3}), the lower first; "
+            f"it is {list(stretch)}"
+        )
+    if not 0 < strength[0] <= strength[1] <= 1:
+        raise ValueError(f"strength must be two numbers in (0, 1], the lower first; it is {list(strength)}")

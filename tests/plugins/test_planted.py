@@ -159,7 +159,7 @@ def test_a_picture_that_is_in_two_splits_is_used_for_training_alone(tmp_path):
     options = {
         "source": "folders",
         "source_options": {},
-        "labels": ["happy"],
+        "categories": ["happy"],
         "videos": {"test": 3, "train": 3},
     }
     reader = planted(class_folders(tmp_path, tree), **options)
@@ -184,7 +184,7 @@ def test_pictures_of_any_size_and_colour_become_grey_squares(tmp_path):
     options = {
         "source": "folders",
         "source_options": {},
-        "labels": ["sad"],
+        "categories": ["sad"],
         "videos": {"train": 1},
         "size": 32,
     }
@@ -327,8 +327,8 @@ def test_both_faces_get_the_brightness_and_contrast_that_they_have_on_average():
         ({"stretch": [18]}, r"data\.stretch\.1: missing"),
         ({"stretch": [10, 36]}, r"it is \[10, 36\]"),
         ({"strength": [0.0, 1.0]}, r"strength must be two numbers in \(0, 1\]"),
-        ({"labels": ["happy", "Happiness"]}, "labels must be distinct and without 'neutral'"),
-        ({"labels": ["happy", "neutral"]}, "labels must be distinct and without 'neutral'"),
+        ({"categories": ["happy", "Happiness"]}, "categories must be distinct and without 'neutral'"),
+        ({"categories": ["happy", "neutral"]}, "categories must be distinct and without 'neutral'"),
         ({"light": -1.0}, "data.light"),
         ({"videos": {"train": 0}}, "data.videos"),
         ({"source_options": {"sizes": 3}}, r"data\.source_options\.sizes.*size"),
@@ -343,10 +343,10 @@ def test_what_the_source_lacks_is_named(tmp_path):
     with pytest.raises(DataError, match="no pictures in a split 'dev'; it has: train, test"):
         planted(videos={"dev": 3}).read()
     with pytest.raises(DataError, match="the source has no label 'contempt'; it has: angry, disgust"):
-        planted(labels=["contempt"]).read()
+        planted(categories=["contempt"]).read()
     tree = {"train/sad": [TWO[0]], "train/neutral": [TWO[1]], "test/sad": [TWO[0] // 2]}
     few = planted(
-        class_folders(tmp_path, tree), source="folders", source_options={}, labels=["sad"], videos=None
+        class_folders(tmp_path, tree), source="folders", source_options={}, categories=["sad"], videos=None
     )
     with pytest.raises(DataError, match="the split 'test' of the source has no picture of neutral"):
         few.read()
@@ -362,7 +362,7 @@ def test_a_source_of_videos_is_refused():
 def test_a_picture_that_cannot_be_decoded_is_named(tmp_path):
     root = class_folders(tmp_path, {"train/sad": [TWO[0]], "train/neutral": [TWO[1]]})
     (root / "train" / "sad" / "0.png").write_bytes(b"\x89PNG no")
-    reader = planted(root, source="folders", source_options={}, labels=["sad"], videos={"train": 1})
+    reader = planted(root, source="folders", source_options={}, categories=["sad"], videos={"train": 1})
     with pytest.raises(DataError, match=r"train/sad/0\.png' cannot be decoded"):
         reader.read()
 
@@ -380,6 +380,13 @@ def test_check_says_what_videos_are_made_of(reader):
     said = {(f.severity, f.subject): f.message for f in reader.check() if "made of" in f.message}
     assert said["info", "train"].startswith("made of pictures in 20 casts: angry 30, disgust 30")
     assert said["info", "test"].endswith("neutral 10")
+
+
+def test_no_option_is_hidden_by_a_key_that_a_recipes_data_table_has_itself():
+    from emozoo.options import option_names
+    from emozoo.recipe import Data
+
+    assert not set(option_names(Planted)) & set(Data.model_fields)
 
 
 def test_nothing_on_disk_is_recognised(tmp_path):
