@@ -10,6 +10,7 @@ from emozoo.cli import (
     convert,
     data,
     evaluate,
+    extract,
     hub,
     models,
     plugins,
@@ -30,6 +31,7 @@ app = typer.Typer(
 )
 app.command("quickstart")(quickstart.quickstart)
 app.command("train")(train.train)
+app.command("extract")(extract.extract)
 app.command("sweep")(sweep.sweep)
 app.command("eval")(evaluate.evaluate)
 app.command("predict")(predict.predict)

@@ -60,7 +60,7 @@ def train(
     clock = time.monotonic()
     torch.manual_seed(recipe.train.seed)
     model = EmotionModel(recipe.model)
-    provenance = _initialise(model, recipe)
+    provenance = initialise(model, recipe)
     if recipe.train.freeze:
         model.backbone.requires_grad_(False)
     data = load(recipe, model.to(accelerator.device)).to(accelerator.device)
@@ -134,7 +134,7 @@ def resolve_precision(wanted: str, cpu: bool) -> str:
     return "bf16" if capabilities.get("amx_bf16") or capabilities.get("avx512_bf16") else "fp32"
 
 
-def _initialise(model: EmotionModel, recipe: Recipe) -> dict[str, Any] | None:
+def initialise(model: EmotionModel, recipe: Recipe) -> dict[str, Any] | None:
     """Copy the weights that fit from the model folder of train.init, and return what the record says of it."""
     if recipe.train.init is None:
         return None

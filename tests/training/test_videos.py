@@ -13,8 +13,10 @@ from datasets import ClassLabel, Dataset, Features, Value
 from moving_squares import LABELS, Moving
 from PIL import Image
 from small import RECIPE, install
+from typer.testing import CliRunner
 
 from emozoo import create, load
+from emozoo.cli.app import app
 from emozoo.data import videos as videos_module
 from emozoo.data.augment import Augmenter
 from emozoo.data.features import extract
@@ -29,6 +31,17 @@ from emozoo.training.run import read_record, train
 
 SHAPE = Preprocessor(Preprocess(size=24, crop=20))
 CLIPS = {"name": "clips", "frames": 12, "window": 10, "clips": 3, "length": 4, "stride": 3, "per_clip": 2}
+TOML = """
+name = "tiny"
+model.labels = ["happy", "sad"]
+model.preprocess = { size = 24, crop = 20 }
+model.sampling = { name = "uniform", frames = 3 }
+model.backbone = { name = "resnet18", stem = "strided", width = 4 }
+model.aggregator = { name = "mean" }
+model.heads.emotion = { name = "classification" }
+data = { name = "moving", report = "test" }
+train = { epochs = 1, batch_size = 4, precision = "fp32" }
+"""
 
 
 @pytest.fixture
@@ -46,7 +59,7 @@ def recipe(**changes: Any) -> Recipe:
         "heads": {"emotion": {"name": "classification"}},
     }
     tree["data"] = {"name": "moving", "report": "test"}
-    tree["train"] |= {"batch_size": 4, "epochs": 6}
+    tree["train"] |= {"batch_size": 4, "epochs": 4}
     for path, value in changes.items():
         *parents, key = path.split("__")
         table = tree
@@ -257,6 +270,27 @@ def test_features_of_every_frame_are_those_of_the_model() -> None:
         expected = model.outputs(pixels.x, mask=pixels.mask).heads["emotion"]
         model.eval()
         torch.testing.assert_close(model.aggregate(features.x, features.mask).heads["emotion"], expected)
+
+
+def test_extract_computes_what_a_later_run_takes(moving: None, tmp_path: Path) -> None:
+    create(recipe(), seed=3).save(tmp_path / "start")
+    file, cache = tmp_path / "recipe.toml", tmp_path / "cache"
+    file.write_text(TOML)
+    changes = ["--set", f"train.init='dir:{tmp_path / 'start'}'"]
+    done = CliRunner().invoke(app, ["extract", str(file), "--cache", str(cache), *changes])
+    assert done.output == f"features of 24 samples are in {cache}\n"
+    written = {path: path.stat().st_mtime_ns for path in cache.iterdir()}
+    assert len(written) == 3, "features of train, held-out and test"
+    changes += [
+        "--set",
+        "train.freeze=true",
+        "--set",
+        f"data.cache='{cache}'",
+        "--out",
+        str(tmp_path / "run"),
+    ]
+    assert CliRunner().invoke(app, ["train", str(file), "--cpu", *changes]).exit_code == 0
+    assert {path: path.stat().st_mtime_ns for path in cache.iterdir()} == written
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,35 @@
+"""`emozoo extract`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from emozoo.cli.train import ASSIGNMENTS, data_root
+
+
+def extract(
+    recipe: str = typer.Argument(help="A recipe file, or a zoo name."),
+    cache: Path = typer.Option(..., "--cache", help="The folder that keeps features (data.cache)."),
+    data: Path | None = typer.Option(None, "--data", help="Where the dataset lies (data.root)."),
+    assignments: list[str] | None = ASSIGNMENTS,
+) -> None:
+    """Run a recipe's backbone over all frames of its videos once, for runs with `train.freeze` to start from.
+
+    Such a run does it itself where the cache lacks them; doing it first lets several runs share the work.
+    """
+    from emozoo.model import EmotionModel
+    from emozoo.recipe import load_recipe
+    from emozoo.training.data import load_training_data
+    from emozoo.training.run import initialise
+
+    overrides = ["train.freeze=true", f"data.cache='''{cache.expanduser().resolve()}'''"]
+    loaded = load_recipe(recipe, [*(assignments or []), *overrides, *data_root(data)])
+    model = EmotionModel(loaded.model)
+    initialise(model, loaded)
+    found = load_training_data(loaded, model)
+    count = len(found.train) + len(found.select)
+    if loaded.data.report is not None:
+        count += len(found.report(loaded, model))
+    typer.echo(f"features of {count:,} samples are in {cache}")
