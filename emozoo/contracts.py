@@ -22,6 +22,18 @@ if TYPE_CHECKING:
 API_VERSION = 1
 """Version of these contracts; a plugin may declare the one it was written for as `__emozoo_api__`."""
 
+IMAGE_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+"""The formats, as Pillow calls them, of the images that are read. Others run programs: EPS is handed to Ghostscript."""
+
+VIDEO_FORMATS = "mov,mp4,matroska,webm,avi,mpeg,mpegvideo,mpegts,flv,asf,ogg,gif"
+"""The containers, as FFmpeg calls them, of the videos that are read (its option `format_whitelist`).
+
+Playlists and scripts are none: they make FFmpeg open other files and addresses.
+"""
+
+FRAME_LIMIT = 1 << 26
+"""Pixels a frame above which a video is refused undecoded (FFmpeg's option `max_pixels`); 8K has half of it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Targets:

@@ -78,7 +78,7 @@ class FrameFolder:
         if len(varying) != 1 or not isinstance(varying[0][0], int):
             return None
         numbers = [int(number) for number in varying[0]]
-        return numbers if len(set(numbers)) == len(numbers) else None
+        return numbers if len(set(numbers)) == len(numbers) and max(numbers) < 1 << 63 else None
 
 
 def _parts(file: Path) -> list[str | int]:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from emozoo.contracts import IMAGE_FORMATS
 from emozoo.errors import ContractError, DataError, RecipeError
 from emozoo.recipe import Preprocess
 
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
 TTA = Literal["none", "flip", "ten-crop"]
 """Test-time augmentation: the centre crop; it and its mirror; four corners and centre, each mirrored."""
 
-PIXEL_LIMIT = 100_000_000
-"""Larger images are refused before they are decoded."""
+PIXEL_LIMIT, SIDE_LIMIT = 100_000_000, 1 << 16
+"""Pixels of an image, and of a side of it, above which it is refused before it is decoded."""
 
 
 def check_tta(text: str) -> TTA:
@@ -135,7 +136,8 @@ def open_image(media: Any, name: str = "image") -> Image:
     try:
         if isinstance(media, pil.Image):
             return _upright(media, name)
-        with pil.open(io.BytesIO(media) if isinstance(media, bytes) else media) as image:
+        file = io.BytesIO(media) if isinstance(media, bytes) else media
+        with pil.open(file, formats=IMAGE_FORMATS) as image:
             return _upright(image, name)
     except DataError:
         raise
@@ -159,8 +161,9 @@ def _upright(image: Image, name: str) -> Image:
     from PIL import Image as pil
     from PIL import ImageOps
 
-    if image.width * image.height > PIXEL_LIMIT:
-        raise DataError(f"{name}: {image.width}x{image.height} pixels, the limit is {PIXEL_LIMIT:,}")
+    if image.width * image.height > PIXEL_LIMIT or max(image.size) > SIDE_LIMIT:
+        limits = f"{PIXEL_LIMIT:,}, and {SIDE_LIMIT:,} a side"
+        raise DataError(f"{name}: {image.width}x{image.height} pixels, the limit is {limits}")
     image = ImageOps.exif_transpose(image)
     if image.mode == "F" or image.mode.startswith("I"):  # 16 bits a pixel, or floating
         return _from_array(np.asarray(image) / (1 if image.mode == "F" else 65535), name)

@@ -10,6 +10,7 @@ from typing import IO, TYPE_CHECKING, Literal
 
 import numpy as np
 
+from emozoo.contracts import FRAME_LIMIT, VIDEO_FORMATS
 from emozoo.errors import DataError
 
 if TYPE_CHECKING:
@@ -21,12 +22,6 @@ if TYPE_CHECKING:
 
 Threads = Literal["NONE", "SLICE"]
 """How a file is decoded: NONE in the workers of a loader, SLICE elsewhere."""
-
-FRAME_LIMIT = 1 << 26
-"""Pixels a frame above which a file is refused before it is decoded; 8K has half of it."""
-
-FORMATS = "mov,mp4,matroska,webm,avi,mpeg,mpegvideo,mpegts,flv,asf,ogg,gif"
-"""Containers that are opened. Playlists and scripts are none: they make FFmpeg open other files and addresses."""
 
 
 class VideoFile:
@@ -183,10 +178,11 @@ def _open_container(path: Path, file: IO[bytes]) -> InputContainer:
         raise DataError(f'{path}: reading video files needs PyAV: pip install "emozoo[video]"') from None
     try:
         # An open file, as FFmpeg takes a path for an address; metadata may be in any encoding.
-        return av.open(file, "r", metadata_errors="ignore", container_options={"format_whitelist": FORMATS})
+        options = {"format_whitelist": VIDEO_FORMATS}
+        return av.open(file, "r", metadata_errors="ignore", container_options=options)
     except av.error.FFmpegError as error:
         if error.errno == errno.EINVAL:  # how FFmpeg refuses what is not on the list
-            problem = f"not a video of a kind that is read: {FORMATS.replace(',', ', ')}"
+            problem = f"not a video of a kind that is read: {VIDEO_FORMATS.replace(',', ', ')}"
         else:
             problem = f"not a video file, or its beginning or its index is lost ({error.strerror})"
         raise DataError(f"{path}: {problem}") from None

@@ -22,6 +22,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from emozoo.contracts import IMAGE_FORMATS
 from emozoo.errors import DataError
 from emozoo.labels import FER2013_LABELS, canonical
 from emozoo_datasets.ferplus import VOTES
@@ -171,7 +172,10 @@ COMPLETE = ("fer2013.csv", "icml_face_data.csv")
 def header(path: Path) -> list[str]:
     """Return the column names of a CSV, without the spaces and capitals that differ between copies."""
     with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
-        return [name.strip().lower() for name in next(csv.reader(file), [])]
+        try:
+            return [name.strip().lower() for name in next(csv.reader(file), [])]
+        except csv.Error:
+            return []
 
 
 def _tables(root: Path) -> tuple[Path, ...]:
@@ -213,9 +217,11 @@ def class_names(schema: pa.Schema) -> list[str] | None:
     """Return the class names, canonical, that a parquet file's Hugging Face metadata give its labels."""
     import json
 
-    metadata = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
-    names = metadata.get("info", {}).get("features", {}).get("label", {}).get("names")
-    return [canonical(name) for name in names] if names else None
+    try:
+        metadata = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
+        return [canonical(name) for name in metadata["info"]["features"]["label"]["names"]] or None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
 
 
 def _has_small_faces(folders: Sequence[Path]) -> bool:
@@ -227,7 +233,7 @@ def _has_small_faces(folders: Sequence[Path]) -> bool:
         return False
     first = next((path for folder in folders for path in images(folder)), None)
     try:
-        with Image.open(first) if first else Image.new("L", (1, 1)) as image:
+        with Image.open(first, formats=IMAGE_FORMATS) if first else Image.new("L", (1, 1)) as image:
             return image.size == (SIDE, SIDE)
     except OSError:
         return False

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from emozoo.contracts import Finding
+from emozoo.contracts import IMAGE_FORMATS, Finding
 from emozoo.errors import DataError
 
 Report = Callable[[str, str], None]
@@ -100,7 +100,8 @@ def some(ids: Sequence[str]) -> str:
 
 
 def _decode(image: dict[str, Any]) -> np.ndarray:
-    with Image.open(io.BytesIO(image["bytes"]) if image["bytes"] is not None else image["path"]) as opened:
+    source = io.BytesIO(image["bytes"]) if image["bytes"] is not None else image["path"]
+    with Image.open(source, formats=IMAGE_FORMATS) as opened:
         return np.asarray(opened)
 
 

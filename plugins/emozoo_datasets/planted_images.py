@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from emozoo.contracts import IMAGE_FORMATS
 from emozoo.errors import DataError
 from emozoo.labels import canonical
 
@@ -138,7 +139,7 @@ def _decode(image: dict[str, Any], name: str, size: int) -> Pictures:
     """Return an upright grey picture (size, size), cut to a square around its centre."""
     source = image["path"] if image["bytes"] is None else io.BytesIO(image["bytes"])
     try:
-        with Image.open(source) as opened:
+        with Image.open(source, formats=IMAGE_FORMATS) as opened:
             upright = ImageOps.exif_transpose(opened) if "exif" in opened.info else opened
             grey = upright.convert("L")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:

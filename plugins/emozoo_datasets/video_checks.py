@@ -16,7 +16,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from emozoo.contracts import Finding
+from emozoo.contracts import FRAME_LIMIT, IMAGE_FORMATS, VIDEO_FORMATS, Finding
 from emozoo_datasets.image_checks import Problems, repetitions, some
 from emozoo_datasets.video_files import frame_files
 
@@ -90,7 +90,7 @@ def look(video: Path) -> Look:
 def _look_at_folder(folder: Path) -> Look:
     files = sorted(frame_files(folder))
     sizes = tuple(file.stat().st_size for file in files)
-    with Image.open(files[sizes.index(max(sizes))]) as opened:
+    with Image.open(files[sizes.index(max(sizes))], formats=IMAGE_FORMATS) as opened:
         opened.load()
     empty = [file.name for file, size in zip(files, sizes, strict=True) if not size]
     problem = f"{len(empty)} of its frames are empty files: {some(empty)}; replace them" if empty else None
@@ -105,10 +105,11 @@ def _look_at_file(path: Path) -> Look:
         return Look(None, (size,))
     import av
 
-    count, decoded = 0, False
-    with path.open("rb") as file, av.open(file, "r") as container:
+    count, decoded, allowed = 0, False, {"format_whitelist": VIDEO_FORMATS}
+    with path.open("rb") as file, av.open(file, "r", container_options=allowed) as container:
         if not container.streams.video:
             return Look(None, (size,), "the file holds no pictures; replace or remove it")
+        container.streams.video[0].codec_context.options = {"max_pixels": str(FRAME_LIMIT)}
         for packet in container.demux(container.streams.video[0]):
             count += packet.size > 0
             decoded = decoded or bool(packet.decode())
