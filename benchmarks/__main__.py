@@ -8,7 +8,7 @@ import platform
 from datetime import date
 from pathlib import Path
 
-NAMES = ("startup", "loading", "augmentation", "training", "multitask", "video")
+NAMES = ("startup", "loading", "augmentation", "training", "multitask", "ceflnet", "video")
 
 
 def main() -> None:
