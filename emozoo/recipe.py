@@ -184,6 +184,8 @@ class Schedule(Table):
     warmup_epochs: NonNegative = 0.0
     final: Fraction = 0.0
     """Cosine: the last rate, as a share of the first."""
+    period_epochs: Annotated[float, Field(gt=0)] | None = None
+    """Cosine: the epoch at which that rate is reached; None: the last. Beyond it the rate stays."""
     step_epochs: Annotated[float, Field(gt=0)] = 30.0
     gamma: Fraction = 0.1
     """Step: the rate is multiplied by `gamma` every `step_epochs`, counted from `start_epoch`."""

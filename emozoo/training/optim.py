@@ -55,7 +55,8 @@ def learning_rate(config: Schedule, step: int, steps_per_epoch: int, epochs: int
     if epoch < config.warmup_epochs:
         return (step + 1) / (config.warmup_epochs * steps_per_epoch + 1)
     if config.name == "cosine":
-        progress = (epoch - config.warmup_epochs) / max(epochs - config.warmup_epochs, 1e-9)
+        end = config.period_epochs or epochs
+        progress = (epoch - config.warmup_epochs) / max(end - config.warmup_epochs, 1e-9)
         return config.final + (1 - config.final) * (1 + math.cos(math.pi * min(progress, 1.0))) / 2
     if config.name == "step":
         drops = max(0, math.floor((epoch - config.start_epoch) / config.step_epochs))

@@ -25,6 +25,14 @@ def test_cosine_falls_from_one_towards_its_final_share() -> None:
     assert curve == pytest.approx(expected)
 
 
+def test_a_cosine_may_have_a_period_of_its_own_and_is_left_before_its_end_or_stays_there() -> None:
+    longer = rates(Schedule(name="cosine", period_epochs=20))
+    assert longer == pytest.approx([0.5 * (1 + math.cos(math.pi * step / 400)) for step in range(200)])
+    shorter = rates(Schedule(name="cosine", final=0.1, period_epochs=5))
+    assert shorter[:100] == pytest.approx(rates(Schedule(name="cosine", final=0.1), epochs=5))
+    assert shorter[100:] == pytest.approx([0.1] * 100)
+
+
 def test_warm_up_rises_linearly_and_meets_the_curve() -> None:
     curve = rates(Schedule(name="none", warmup_epochs=2))
     rises = [later - earlier for earlier, later in itertools.pairwise(curve[:40])]
