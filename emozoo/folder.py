@@ -183,7 +183,7 @@ def load_model(folder: Path, device: str = "auto", dtype: Dtype = "fp32") -> Emo
     model, exact = _read(folder)
     if not exact:
         verify_golden(model, folder)
-    model.source = Source(folder.resolve().name, read_manifest(folder)[WEIGHTS]["sha256"])
+    model.source = Source(folder.resolve().name, read_manifest(folder)[WEIGHTS]["sha256"], folder)
     return model.to(place, precision).eval()
 
 

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from emozoo import registry
 from emozoo.recipe import ModelConfig, load_recipe
-from emozoo.zoo import Entry, locate, model_folder
+from emozoo.source import Source
+from emozoo.zoo import Entry, load, locate
 
 
 def describe(name: str) -> dict[str, Any]:
     """Return the facts of a zoo entry or of a model folder, as JSON values.
 
-    `parameters` counts values, `macs` the multiply-accumulates of one image; `weights` says where they are.
+    `parameters` counts values, `macs` the multiply-accumulates of one image; `weights` says where they are, `source`
+    which.
     """
     found = locate(name)
-    return _of_entry(found) if isinstance(found, Entry) else _of_folder(name, model_folder(name))
+    return _of_entry(found) if isinstance(found, Entry) else _of_model(name)
 
 
 def _of_entry(found: Entry) -> dict[str, Any]:
@@ -31,14 +32,16 @@ def _of_entry(found: Entry) -> dict[str, Any]:
     }
 
 
-def _of_folder(name: str, folder: Path) -> dict[str, Any]:
-    from emozoo.folder import RUN, load_model
+def _of_model(name: str) -> dict[str, Any]:
+    from emozoo.folder import RUN
     from emozoo.training.run import read_record
 
-    model = load_model(folder, "cpu")
-    record = read_record(folder) if (folder / RUN).exists() else None
+    model = load(name, "cpu")
+    source = cast("Source", model.source)
+    record = read_record(source.folder) if (source.folder / RUN).exists() else None
     card = record["recipe"]["card"] if record else {}
-    return {"name": name, **_card(card), **_facts(model.config), "weights": str(folder), **_result(record)}
+    where = {"weights": str(source.folder), "source": source.record()}
+    return {"name": name, **_card(card), **_facts(model.config), **where, **_result(record)}
 
 
 def _card(card: dict[str, Any]) -> dict[str, Any]:

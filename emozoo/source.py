@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,12 +14,14 @@ class Source:
         name: what it was asked for by: "mini-fer2013", "hub:org/name@revision"; of a folder its last name alone, so
             that no record holds a path.
         sha256: of model.safetensors.
+        folder: the model folder on this machine, which is part of no record.
         repo: the repository of the Hub, "org/name", if they came from there.
         commit: the repository's commit, 40 hexadecimal digits.
     """
 
     name: str
     sha256: str
+    folder: Path
     repo: str | None = None
     commit: str | None = None
 

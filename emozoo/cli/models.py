@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import typer
 
 from emozoo.cli.output import table
+
+if TYPE_CHECKING:
+    from emozoo.source import Source
 
 
 def list_models(
@@ -74,9 +77,13 @@ def _of_others(figure: dict[str, Any]) -> str:
 
 def verify(name: str = typer.Argument(help="A zoo name, hub:ORG/NAME[@REVISION], or dir:FOLDER.")) -> None:
     """Prove that a model folder is what was saved: hashes, structure, golden outputs."""
-    from emozoo.folder import load_model, verify_golden
-    from emozoo.zoo import model_folder
+    from emozoo.folder import verify_golden
+    from emozoo.zoo import load
 
-    folder = model_folder(name)
-    difference = verify_golden(load_model(folder, "cpu"), folder)
-    typer.echo(f"{folder}: every file is the one that was saved; golden outputs agree to {difference:.1e}")
+    model = load(name, "cpu")
+    source = cast("Source", model.source)
+    difference = verify_golden(model, source.folder)
+    typer.echo(
+        f"{source.folder}: every file is the one that was saved; golden outputs agree to {difference:.1e}"
+    )
+    typer.echo(source)

@@ -227,6 +227,7 @@ def evaluate_on_disk(
     result = {
         "name": name,
         "model": name,
+        "source": model.source and model.source.record(),
         "dataset": opened.title,
         "fingerprint": samples.fingerprint(),
         "versions": versions(),

@@ -138,25 +138,18 @@ def initialise(model: EmotionModel, recipe: Recipe) -> dict[str, Any] | None:
     """Copy the weights that fit from the model folder of train.init, and return what the record says of it."""
     if recipe.train.init is None:
         return None
-    from emozoo.folder import WEIGHTS, load_model, sha256
-    from emozoo.zoo import model_folder
+    from emozoo.zoo import load
 
-    folder = model_folder(recipe.train.init)
-    source, own = load_model(folder, "cpu").state_dict(), model.state_dict()
+    loaded = load(recipe.train.init, "cpu")
+    source, own = loaded.state_dict(), model.state_dict()
     fitting = {
         name: value for name, value in source.items() if name in own and own[name].shape == value.shape
     }
     if not fitting:
-        raise TrainingError(f"train.init: no tensor of {folder} fits this model by name and shape")
+        raise TrainingError(f"train.init: no tensor of {recipe.train.init} fits this model by name and shape")
     model.load_state_dict(fitting, strict=False)
-    return {
-        "source": recipe.train.init
-        if ":" not in recipe.train.init and "/" not in recipe.train.init
-        else folder.name,
-        "sha256": sha256(folder / WEIGHTS),
-        "tensors": len(fitting),
-        "of": len(own),
-    }
+    known = loaded.source.record() if loaded.source else {}
+    return {"source": known.pop("name", ""), **known, "tensors": len(fitting), "of": len(own)}
 
 
 def _finish(

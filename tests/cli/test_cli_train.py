@@ -13,6 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 from small import RECIPE
 
+from emozoo.stamps import sha256
+
 
 def emozoo(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "emozoo", *map(str, arguments)]
@@ -82,6 +84,7 @@ def test_eval_reproduces_the_record_and_writes_the_reports(place: Path) -> None:
     record = json.loads((place / "run0" / "run.json").read_text())
     for head in ("emotion", "vad"):
         assert measured["heads"][head]["metrics"] == record["result"]["heads"][head]["metrics"]
+    assert measured["source"]["sha256"] == sha256(place / "run0" / "model" / "model.safetensors")
     assert measured["fingerprint"] == record["data"]["roles"]["report"]["fingerprint"]
     names = {path.name for path in folder.iterdir()}
     assert {

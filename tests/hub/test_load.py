@@ -23,12 +23,15 @@ from emozoo.errors import (
     CorruptModelError,
     GatedModelError,
     HubError,
+    MissingPluginError,
     ModelNotFoundError,
     OfflineError,
     UnknownModelError,
 )
+from emozoo.folder import write_manifest
 from emozoo.hub import cached_models, parse, read_pin
 from emozoo.publish import push
+from emozoo.stamps import sha256 as sha256_of
 
 NAME = "hub:alice/faces"
 
@@ -43,6 +46,26 @@ def test_a_pushed_model_loads_from_an_empty_cache_and_predicts_the_same(hub, pus
     photo = tmp_path / "photo.png"
     Image.fromarray(photos(1)[0]).save(photo)
     assert model.predict(photo).label == emozoo.load(folders[0], "cpu").predict(photo).label
+
+
+def test_a_model_knows_the_commit_that_its_name_meant_and_the_weights_that_it_has(hub, pushed, folders):
+    sha256 = pushed.sha256["model.safetensors"]
+    model = emozoo.load(NAME, "cpu")
+    assert model.source.record() == {
+        "name": NAME, "repo": "alice/faces", "commit": pushed.commit, "sha256": sha256
+    }  # fmt: skip
+    assert f"source: {NAME} (hub:alice/faces@{pushed.commit}), weights sha256 {sha256}" in repr(model)
+    assert emozoo.load(f"{NAME}@{pushed.commit}", "cpu").source.commit == pushed.commit
+    assert pushed.commit in CliRunner().invoke(app, ["verify", NAME], catch_exceptions=False).stdout
+
+
+def test_a_model_of_a_folder_knows_its_weights_and_no_record_of_it_holds_a_path(folders):
+    source = emozoo.load(folders[0], "cpu").source
+    assert source.folder == folders[0]
+    assert source.record() == {
+        "name": folders[0].name, "sha256": sha256_of(folders[0] / "model.safetensors")
+    }  # fmt: skip
+    assert emozoo.create("mini-fer2013").source is None
 
 
 def test_every_way_to_name_a_revision_means_it_and_releases_stay_what_they_were(hub, pushed, folders):
@@ -161,6 +184,17 @@ def test_what_the_hub_does_not_have_is_named(hub, pushed):
         emozoo.load(f"{NAME}@{'0' * 40}", "cpu")
 
 
+def test_a_model_whose_plugin_is_not_installed_says_how_to_install_it(hub, folders, api_of_alice):
+    config = json.loads((folders[0] / "config.json").read_text())
+    config["requires"]["emozoo-faraway"] = ">=2"
+    (folders[0] / "config.json").write_text(json.dumps(config))
+    write_manifest(folders[0])
+    api_of_alice.create_repo("alice/needy")
+    api_of_alice.upload_folder(repo_id="alice/needy", folder_path=folders[0])
+    with pytest.raises(MissingPluginError, match=r'pip install "emozoo-faraway>=2"'):
+        emozoo.load("hub:alice/needy", "cpu")
+
+
 def test_a_repository_of_something_else_is_refused_before_anything_is_downloaded(hub, pushed):
     api = HfApi(hub.url, token=ALICE)
     api.create_repo("alice/other")
@@ -222,6 +256,11 @@ def test_a_revision_is_for_models_of_the_hub_and_is_given_once():
 
 
 @pytest.fixture
+def api_of_alice(hub) -> HfApi:
+    return HfApi(hub.url, token=ALICE)
+
+
+@pytest.fixture
 def pin(hub, pushed, tmp_path, monkeypatch) -> Path:
     """The pin.json of a zoo entry "faces" that names what was pushed."""
     entry = tmp_path / "cards" / "faces"
@@ -241,6 +280,8 @@ def test_a_pinned_zoo_name_loads_from_the_hub_and_then_with_no_request(hub, push
     assert same(emozoo.load("zoo:faces", "cpu"), folders[0])
     assert hub.requests == []
     assert zoo.list_models()[0]["weights"] == f"{NAME}@{pushed.commit}"
+    source = emozoo.load("faces", "cpu").source
+    assert (source.name, source.repo, source.commit) == ("faces", "alice/faces", pushed.commit)
 
 
 def test_files_that_are_not_the_pinned_ones_are_refused(hub, pin):

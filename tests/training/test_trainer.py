@@ -11,6 +11,7 @@ import torch
 
 from emozoo.errors import EmozooWarning, RecipeError, TrainingError
 from emozoo.folder import load_model, verify_golden
+from emozoo.stamps import sha256
 from emozoo.training.run import read_record, train
 from emozoo.training.trainer import epoch_order
 
@@ -130,6 +131,7 @@ def test_a_run_can_start_from_the_weights_of_another(tiny_recipe, tmp_path: Path
     second = train(recipe, tmp_path / "second", cpu=True)
     record = read_record(second)
     assert record["init"]["source"] == "model"
+    assert record["init"]["sha256"] == sha256(first / "model" / "model.safetensors")
     assert record["init"]["tensors"] == record["init"]["of"]
     one, other = (load_model(run / "model", "cpu").state_dict() for run in (first, second))
     name = "backbone.layer4.1.conv2.weight"
