@@ -5,11 +5,13 @@ from __future__ import annotations
 import typer
 
 from emozoo.cli import (
+    bench,
     card,
     compare,
     convert,
     data,
     evaluate,
+    export,
     extract,
     hub,
     models,
@@ -39,6 +41,8 @@ app.command("compare")(compare.compare)
 app.command("list")(models.list_models)
 app.command("info")(models.info)
 app.command("verify")(models.verify)
+app.command("bench")(bench.bench)
+app.command("export")(export.export)
 app.command("convert")(convert.convert)
 app.command("push")(hub.push)
 app.command("download")(hub.download)
