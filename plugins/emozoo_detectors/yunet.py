@@ -18,6 +18,9 @@ from emozoo_detectors.common import in_frame, reduced
 OVERLAP = 0.3
 """Intersection over union from which two boxes are one face (the value of OpenCV's examples)."""
 
+SMALLEST = 64
+"""Pixels to which sides are filled up with black: on sides of up to 32, OpenCV 4.14 finds faces that are not there."""
+
 
 class YuNet:
     """Faces of about 10 to 300 pixels, profiles and half-hidden ones too, with five landmarks.
@@ -59,8 +62,10 @@ class YuNet:
         self._cv2 = _opencv()
         try:
             with _silent(self._cv2):
-                self._net = self._cv2.FaceDetectorYN.create(str(path), "", (32, 32), threshold, OVERLAP)
-            self._net.detect(np.zeros((32, 32, 3), np.uint8))
+                self._net = self._cv2.FaceDetectorYN.create(
+                    str(path), "", (SMALLEST, SMALLEST), threshold, OVERLAP
+                )
+            self._net.detect(np.zeros((SMALLEST, SMALLEST, 3), np.uint8))
         except self._cv2.error:
             raise DataError(
                 f"{path} is not YuNet as an ONNX file of fixed size; that is {self.needs.name} "
@@ -75,7 +80,9 @@ class YuNet:
         image = np.ascontiguousarray(frame)
         if size != frame.shape[1::-1]:
             image = self._cv2.resize(image, size, interpolation=self._cv2.INTER_AREA)
-        self._net.setInputSize(size)
+        missing = [max(0, SMALLEST - side) for side in image.shape[:2]]
+        image = np.pad(image, ((0, missing[0]), (0, missing[1]), (0, 0))) if any(missing) else image
+        self._net.setInputSize(image.shape[1::-1])
         found = self._net.detect(np.ascontiguousarray(image[..., ::-1]))[1]  # BGR
         rows = np.zeros((0, 15), np.float32) if found is None else found  # x, y, w, h, 5 points, score
         boxes = np.concatenate([rows[:, :2], rows[:, :2] + rows[:, 2:4]], axis=1)

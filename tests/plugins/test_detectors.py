@@ -176,6 +176,14 @@ def test_opencv_uses_as_many_threads_as_torch_and_finds_the_same_with_any(real_d
     np.testing.assert_allclose(boxes[0], boxes[1], atol=1e-3)
 
 
+@pytest.mark.parametrize("value", [0, 128])
+def test_an_empty_frame_of_any_size_holds_no_face(yunet, dlib, value):
+    sides = (1, 4, 31, 32, 33, 64, 300)
+    for shape in [(height, width, 3) for height in sides for width in (*sides, 3000)]:
+        frame = np.full(shape, value, np.uint8)
+        assert len(yunet.detect(frame)) == len(dlib.detect(frame)) == 0, shape
+
+
 def test_a_detector_may_be_given_frames_of_changing_sizes(yunet, real_data):
     single, several = (photo(real_data, name) for name in ("single_face.jpg", "multi_face.jpg"))
     alone = yunet.detect(single)
