@@ -72,7 +72,7 @@ def _sequences(root: Path, labels: Sequence[str]) -> list[tuple[str, str, Path]]
     for folder in folders_below(root, depth=4):
         found = []
         for outer in sorted(visible(folder)):
-            for inner in visible(outer) if outer.is_dir() and _speaks(outer.name, labels) else ():
+            for inner in visible(outer) if _speaks(outer.name, labels) and outer.is_dir() else ():
                 names = outer.name, without_suffix(inner.name)
                 subject = next((name for name in names if _SUBJECT.fullmatch(name)), None)
                 label = next((canonical(name) for name in names if canonical(name) in labels), None)

@@ -112,7 +112,7 @@ class CKPlus(VideoReader):
 
 
 def _subjects(folder: Path) -> list[Path]:
-    return sorted(path for path in visible(folder) if path.is_dir() and _SUBJECT.fullmatch(path.name))
+    return sorted(path for path in visible(folder) if _SUBJECT.fullmatch(path.name) and path.is_dir())
 
 
 def _frames_of(root: Path) -> Path | None:

@@ -169,19 +169,24 @@ class ListedVideos(VideoReader):
                 and (self.folds or test.keys() == lists[fold, split].keys())
             ):
                 del lists[fold, split]
-        protocol = Protocol(lists, {}, "")
-        classes, source = self._classes(list(protocol.lines.values()), report)
-        for key, part in lists.items():
+        classes, source = self._classes(Protocol(lists, {}, ""), report)
+        protocol = Protocol(lists, classes, f"{chosen.form}{source}")
+        self._report_conflicts(protocol, report)
+        return protocol
+
+    def _report_conflicts(self, protocol: Protocol, report: Report) -> None:
+        """Report clips that have two classes, or are tested in two folds."""
+        for key, part in protocol.lists.items():
             for name, line in part.items():
-                if classes.get(line.label) != classes.get(protocol.lines[name].label):
-                    report(line.where, f"another label than in {protocol.lines[name].where}; keep one")
-                if key[1] != "train" and protocol.tested[name] != key:
+                other, tested = protocol.lines[name], protocol.tested.get(name, key)
+                labels = {protocol.classes.get(line.label), protocol.classes.get(other.label)} - {None}
+                if len(labels) > 1:
+                    report(line.where, f"another label than in {other.where}; keep one")
+                if key[1] != "train" and tested != key:
+                    sets = f"{key[0] or key[1]} and {tested[0] or tested[1]}"
                     report(
-                        line.where,
-                        f"the clip is in the test lists of two folds or splits, {key[0] or key[1]} "
-                        f"and {protocol.tested[name][0] or protocol.tested[name][1]}; keep one",
+                        line.where, f"the clip is in the test lists of two folds or splits, {sets}; keep one"
                     )
-        return Protocol(lists, classes, f"{chosen.form}{source}")
 
     def _choose(self) -> Lists:
         top = self._root if self._lists is None else self._root / Path(self._lists).expanduser()
@@ -193,29 +198,38 @@ class ListedVideos(VideoReader):
             raise DataError(f"{top} holds no lists of {self.title}; put {kind} there, or name their folder")
         return found[0]
 
-    def _classes(self, lines: Sequence[Line], report: Report) -> tuple[dict[str, str], str]:
+    def _classes(self, protocol: Protocol, report: Report) -> tuple[dict[str, str], str]:
         """Return the class that each label of the lists stands for, and how the numbers' are known."""
-        classes = {
-            line.label: canonical(line.label) for line in lines if canonical(line.label) in self.labels
-        }
-        for line in lines:
-            if line.label not in classes and not line.label.isdecimal():
+        labels: dict[str, str] = {}
+        for line in [line for part in protocol.lists.values() for line in part.values()]:
+            if labels.setdefault(line.label, line.where) == line.where and not self._is_label(line.label):
                 report(
                     line.where, f"there is no class {line.label!r}; {self.title} has {', '.join(self.labels)}"
                 )
-        numbers = {line.label for line in lines if line.label.isdecimal()}
+        classes = {label: canonical(label) for label in labels if canonical(label) in self.labels}
+        numbers = [label for label in labels if label.isdecimal()]
         if not numbers:
             return classes, ""
         documented = dict(enumerate(self.labels, 1)) if self.numbered_from_one else {}
         known, source = name_numbers(
-            lines, self.labels, given=self._numbers, counts=self.counts, documented=documented
+            list(protocol.lines.values()),
+            self.labels,
+            given=self._numbers,
+            counts=self.counts,
+            documented=documented,
         )
-        for line in lines:
-            if line.label.isdecimal() and int(line.label) not in known:
-                report(line.where, f"the option numbers gives no class for the label {line.label}")
-        classes |= {text: known[int(text)] for text in numbers if int(text) in known}
+        for label in numbers:
+            if int(label) not in known:
+                report(
+                    labels[label],
+                    f"nothing says what class the label {label} is; add it to the option numbers",
+                )
+        classes |= {label: known[int(label)] for label in numbers if int(label) in known}
         order = ", ".join(f"{number} {known[number]}" for number in sorted(known))
         return classes, f"; the labels are {order}, by {source}"
+
+    def _is_label(self, text: str) -> bool:
+        return text.isdecimal() or canonical(text) in self.labels
 
     def _clip_name(self, line: Line) -> str:
         name = tail(line.name, self.name_parts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -120,13 +121,14 @@ def _subject(video: Path) -> str:
 
 def _named(folder: Path) -> list[Path]:
     """Return the videos of a folder that are named by subject and sequence, sorted."""
-    return sorted(p for p in visible(folder) if _NAME.fullmatch(without_suffix(p.name)) and is_video(p))
+    names = sorted(name for name in os.listdir(folder) if _NAME.fullmatch(without_suffix(name)))
+    return [folder / name for name in names if is_video(folder / name)]
 
 
 def _sessions(root: Path) -> list[Path]:
     """Return the videos of all sessions, which are folders named by numbers."""
     for folder in folders_below(root, depth=3):
-        sessions = [path for path in visible(folder) if path.is_dir() and path.name.isdecimal()]
+        sessions = [path for path in visible(folder) if path.name.isdecimal() and path.is_dir()]
         videos = [video for session in sessions for video in _named(session)]
         if videos:
             return sorted(videos)

@@ -14,7 +14,7 @@ VIDEO_SUFFIXES = frozenset(
 )
 FRAME_SUFFIXES = frozenset(IMAGE_SUFFIXES - {".gif"})
 
-DEPTH = 5
+DEPTH = 7
 """How far below a dataset's folder lists and media are looked for."""
 
 _SAMPLE = 12
@@ -23,19 +23,26 @@ _SAMPLE = 12
 
 def frame_files(folder: Path) -> list[Path]:
     """Return the images that lie in a folder itself, unsorted."""
-    return [path for path in visible(folder) if path.suffix.lower() in FRAME_SUFFIXES]
+    return [folder / name for name in os.listdir(folder) if _is_frame(name)]
 
 
 def is_video(path: Path) -> bool:
     """Say whether a path is a video file, by its suffix, or a folder with an image in it."""
-    if path.is_dir():
-        return any(file.suffix.lower() in FRAME_SUFFIXES for file in visible(path))
-    return path.suffix.lower() in VIDEO_SUFFIXES
+    if path.suffix.lower() in VIDEO_SUFFIXES:
+        return True
+    if not path.is_dir():
+        return False
+    with os.scandir(path) as entries:
+        return any(_is_frame(entry.name) for entry in entries)
 
 
 def count_frames(video: Path) -> int | None:
     """Return how many frames a folder holds; None for a file, which would have to be decoded."""
-    return len(frame_files(video)) if video.is_dir() else None
+    return None if video.suffix.lower() in VIDEO_SUFFIXES else sum(map(_is_frame, os.listdir(video)))
+
+
+def _is_frame(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in FRAME_SUFFIXES and not name.startswith((".", "__"))
 
 
 def without_suffix(name: str) -> str:

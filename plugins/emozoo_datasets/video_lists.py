@@ -22,6 +22,9 @@ _HEADER_WORDS = frozenset({"label", "labels", "class", "emotion", "expression", 
 _SPLIT = re.compile(r"train|test|eval|validation|val")
 _FOLD = re.compile(r"(?:set|split|fold)[_-]?0*([0-9]{1,2})(?![0-9])")
 
+_SEVERAL = {"compound", "multi"}
+"""Words of folders whose lists give several labels to a video; those are not read."""
+
 _NEAR = 0.02
 """Share by which a class may differ from the original's count and still be told by it."""
 
@@ -226,7 +229,7 @@ def _text_files(root: Path) -> list[Path]:
     return sorted(
         path
         for folder in folders_below(root)
-        if not {"compound", "multi"} & set(re.findall("[a-z]+", folder.name.lower()))
+        if not _SEVERAL & set(re.findall("[a-z]+", folder.relative_to(root).as_posix().lower()))
         for path in folder.iterdir()
         if path.suffix.lower() in (".txt", ".csv") and path.is_file()
     )

@@ -76,7 +76,15 @@ class Videos(VideoReader):
 
     def clips(self, report: Report) -> list[Clip]:
         """Return all videos."""
-        return self._of_folders() if self._table is None else self._of_table(self._table, report)
+        if self._table is not None:
+            return self._of_table(self._table, report)
+        clips = self._of_folders()
+        if not clips:
+            raise DataError(
+                f"{self._root} holds no videos in class folders; lay them out as <class>/<video> or "
+                "<split>/<class>/<video>, or give a CSV with the columns path and label"
+            )
+        return clips
 
     def class_names(self, clips: Sequence[Clip]) -> Sequence[str]:
         """Return all classes that there are, sorted."""

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 from small import photos
 from typer.testing import CliRunner
+from video_trees import DFEW_CLASSES, TREES, dfew_lists, frames
 
 from emozoo.cli.app import app
 from emozoo.errors import DataError, EmozooError, RecipeError
@@ -62,3 +63,25 @@ def test_a_reader_can_be_named_and_takes_only_its_own_options(folder: Path) -> N
 def test_a_place_that_does_not_exist_is_said_so(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"there is no file or folder .*nowhere"):
         check(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_datasets_of_videos_are_recognised_and_checked(name: str, tmp_path: Path) -> None:
+    status, text = check(TREES[name](tmp_path / name))
+    assert status == 0
+    lines = text.splitlines()
+    assert lines[0].endswith(f"(reader {name})")
+    assert any("have fewer than 16 frames" in line for line in lines)
+
+
+def test_what_numbers_of_a_list_stand_for_is_asked_and_can_be_told(tmp_path: Path) -> None:
+    for number in range(1, 15):
+        frames(tmp_path / "dfew" / "faces" / f"{number:05d}")
+    dfew_lists(tmp_path / "dfew", 1, range(1, 15), "DFEW_set_{1}_{0}.txt", "{number} 3 {label}")
+    status, text = check(tmp_path / "dfew")
+    assert status == 1
+    assert "say so with the option numbers" in text
+    told = [f"numbers.{number}={name}" for number, name in enumerate(DFEW_CLASSES)]
+    status, text = check(tmp_path / "dfew", *(part for item in told for part in ("--set", item)))
+    assert status == 0
+    assert "0 happy, 1 sad, 2 neutral, 3 angry, 4 surprise, 5 disgust, 6 fear, by the option numbers" in text
