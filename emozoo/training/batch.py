@@ -143,6 +143,7 @@ def _one_by_one(planned: Sequence[Planned], how: How) -> Iterator[tuple[Planned,
     for run in planned:
         how.say(f"{run.name} ...")
         AcceleratorState._reset_state()  # or else it would refuse another precision than the run before
+        (run.folder / ERROR).unlink(missing_ok=True)
         problem = None
         try:
             train(run.recipe, run.folder, resume=True, trackers=how.trackers, cpu=how.cpu, load=load)

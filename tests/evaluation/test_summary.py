@@ -209,6 +209,30 @@ def test_nothing_is_pooled_where_folds_report_the_same_samples(tmp_path: Path) -
     assert summarise(runs, ["emotion.accuracy"])[0].pooled is None
 
 
+def test_values_are_pooled_over_known_truths_and_given_on_the_annotations_scale_too(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    runs, errors = [], []
+    for fold, n in ((1, 9), (2, 30)):
+        predicted, true = rng.uniform(-1, 1, (2, n))
+        errors += [(a - b) ** 2 for a, b in list(zip(predicted, true, strict=True))[1:]]
+        columns = {
+            "id": [f"{fold}-{i}" for i in range(n)],
+            "vad.valence": predicted,
+            "vad.valence_true": [None, *true[1:]],
+        }
+        place = tmp_path / f"{fold}"
+        place.mkdir()
+        parquet.write_table(pa.table(columns), place / "predictions.parquet")
+        whole = record(0.5, mse=0.1)
+        del whole["result"]["heads"]["emotion"]
+        scaled = {"scale": [-2, 2], "metrics": {"valence_mse": entry(0.4)}}
+        whole["result"]["heads"]["vad"] |= {"dimensions": {"valence": n - 1}, "source_scale": scaled}
+        runs.append(Run("a", 0, fold, whole, place))
+    rows = summarise(runs, ["vad.valence.mse", "vad.source.valence.mse"])
+    pooled = [(row.pooled or {})["value"] for row in rows]
+    assert pooled == pytest.approx([np.mean(errors), 4 * np.mean(errors)])
+
+
 def test_pooled_figures_of_the_split_that_selected_have_that_name_alone(tmp_path: Path) -> None:
     runs = [folded(tmp_path, 0, fold, selected="test") for fold in (1, 2)]
     rows = summarise(runs)
