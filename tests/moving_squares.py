@@ -16,8 +16,10 @@ class Moving:
 
     title, licence, citation, vad_scale = "moving squares", "none", "this test", None
 
-    def __init__(self, root: Path | None, *, count: int = 24, folds: bool = False) -> None:
-        self.count, self.folds, self.asked = count, folds, 0
+    def __init__(
+        self, root: Path | None, *, count: int = 24, folds: bool = False, where: bool = False
+    ) -> None:
+        self.count, self.folds, self.where, self.asked = count, folds, where, 0
 
     @classmethod
     def recognises(cls, root: Path) -> bool:
@@ -40,6 +42,9 @@ class Moving:
         if self.folds:
             columns["fold"] = [1 + n // 2 % 3 for n in number]
             features["fold"] = Value("int32")
+        if self.where:
+            columns |= {"start": [n % 7 for n in number], "stop": [n % 7 + 3 for n in number]}
+            features |= {"start": Value("int32"), "stop": Value("int32")}
         return Dataset.from_dict(columns, features=Features(features))
 
     def render(self, video: str, index: np.ndarray) -> np.ndarray:

@@ -22,6 +22,8 @@ def evaluate(
         None, "--out", help="Where the reports go; eval/MODEL-SPLIT if not given."
     ),
     device: str = typer.Option("auto", "--device", help="auto, cpu, cuda, cuda:1, ..."),
+    fold: int | None = typer.Option(None, "--fold", min=1, help="The fold that is the split test."),
+    tsne: bool = typer.Option(False, "--tsne", help="Also draw the samples by their features (t-SNE)."),
 ) -> None:
     """Measure a model on a split: metrics.json, predictions.parquet, report.md, report.html and pictures.
 
@@ -36,7 +38,7 @@ def evaluate(
     folder = out or Path("eval") / f"{name}-{split or 'all'}"
     result = evaluate_on_disk(
         load(model, device), data, folder,
-        name=name, split=split, reader=reader, options=options or (), tta=check_tta(tta),
+        name=name, split=split, reader=reader, options=options or (), tta=check_tta(tta), fold=fold, tsne=tsne,
     )  # fmt: skip
     for line in result_lines(result):
         typer.echo(line)

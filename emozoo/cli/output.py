@@ -34,6 +34,11 @@ def result_lines(result: Mapping[str, Any]) -> list[str]:
         lines.append(
             f"  category and VAD contradict each other: {result['consistency']['violation_rate']:.1%}"
         )
+    if result.get("rich_clips"):
+        found = result["rich_clips"]
+        lines.append(
+            f"  the clip of the expression is found: {found['value']:.1%} (chance {found['chance']:.1%})"
+        )
     return lines
 
 

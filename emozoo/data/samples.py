@@ -29,6 +29,8 @@ class Samples:
     ids: list[str]
     targets: Targets
     media: Media
+    extents: Tensor | None = None
+    """(N, 2): the first frame of each video's expression, and the one after its last, where that is known."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -109,7 +111,8 @@ def load_samples(
     from emozoo.data.videos import load_videos
 
     videos = load_videos(rows, ids, preprocessor, sampling, reader=reader, cache=cache, decode=decode)
-    return Samples(ids, targets, videos)
+    extents = torch.tensor([rows["start"], rows["stop"]]).T if "start" in rows.column_names else None
+    return Samples(ids, targets, videos, extents)
 
 
 def _only(rows: Dataset, labels: Sequence[str]) -> Dataset:

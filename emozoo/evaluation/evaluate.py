@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,16 +13,17 @@ from torch import Tensor
 
 from emozoo import registry
 from emozoo.contracts import Targets
-from emozoo.data.media import Batch
+from emozoo.data.media import Batch, Videos
 from emozoo.data.preprocess import TTA
-from emozoo.data.reading import read, reader_for
+from emozoo.data.reading import read, reader_for, split_names
 from emozoo.data.samples import Samples, load_samples
 from emozoo.errors import DataError, RecipeError, suggest
 from emozoo.evaluation.metrics import on_source_scale
-from emozoo.evaluation.pictures import draw_result
+from emozoo.evaluation.pictures import draw_features, draw_result
 from emozoo.evaluation.report import write_report
+from emozoo.evaluation.rich_clips import location_accuracy, true_clip
 from emozoo.labels import DIMENSIONS
-from emozoo.model import EmotionModel, evaluating
+from emozoo.model import EmotionModel, Output, evaluating
 from emozoo.recipe import Part
 from emozoo.versions import versions
 
@@ -34,11 +36,12 @@ METRICS, PREDICTIONS = "metrics.json", "predictions.parquet"
 RESAMPLES = 1000
 """Bootstrap resamples behind the intervals of a reported result."""
 
+CLIPS = "clip weights"
+
 VIOLATION = Part(name="step")
 """The consistency cost whose share of non-zero values is the violation rate."""
 
 
-@torch.inference_mode()
 def run(
     model: EmotionModel,
     samples: Samples,
@@ -49,17 +52,34 @@ def run(
 ) -> dict[str, Tensor]:
     """Return each head's raw output (N, K) on the CPU, in the samples' order, in single precision.
 
-    A batch holds `batch_size` images, or as many videos as have so many frames.
-
-    With several processes each runs its share; every sample is counted once, whatever their number.
+    A batch holds `batch_size` images, or as many videos as have so many frames. With several processes each runs
+    its share; every sample is counted once, whatever their number.
     """
+    return _collect(model, samples, lambda output: output.heads, tta, batch_size, accelerator)
+
+
+def features(model: EmotionModel, samples: Samples) -> Tensor:
+    """Return what the heads are given, (N, D'), on the CPU, in the samples' order."""
+    return _collect(model, samples, lambda output: {"features": output.features})["features"]
+
+
+@torch.inference_mode()
+def _collect(
+    model: EmotionModel,
+    samples: Samples,
+    pick: Callable[[Output], Mapping[str, Tensor]],
+    tta: TTA = "none",
+    batch_size: int = 256,
+    accelerator: Accelerator | None = None,
+) -> dict[str, Tensor]:
+    """Return some of what the model says of each sample; see `run`."""
     world, rank = (accelerator.num_processes, accelerator.process_index) if accelerator else (1, 0)
     share = -(-len(samples) // world)
     mine = (torch.arange(share) * world + rank).clamp(max=len(samples) - 1)
-    parts: dict[str, list[Tensor]] = {name: [] for name in model.heads}
+    parts: dict[str, list[Tensor]] = defaultdict(list)
     with evaluating(model):
         for _, batch in samples.batches(mine.split(max(1, batch_size // samples.media.frames_each))):
-            for name, value in _heads(model, batch, tta).items():
+            for name, value in pick(_output(model, batch, tta)).items():
                 parts[name].append(value.float())
     outputs = {name: torch.cat(values) for name, values in parts.items()}
     if accelerator is None or world == 1:
@@ -67,17 +87,17 @@ def run(
     order = accelerator.gather(mine.to(accelerator.device)).cpu()
     gathered = {name: accelerator.gather(value).cpu() for name, value in outputs.items()}
     return {
-        name: torch.empty(len(samples), value.shape[1]).index_copy_(0, order, value)
+        name: torch.empty(len(samples), *value.shape[1:]).index_copy_(0, order, value)
         for name, value in gathered.items()
     }
 
 
-def _heads(model: EmotionModel, batch: Batch, tta: TTA) -> dict[str, Tensor]:
-    """Return the heads' outputs for decoded media, or for what a frozen backbone has made of them."""
+def _output(model: EmotionModel, batch: Batch, tta: TTA) -> Output:
+    """Return what the model says of decoded media, or of what a frozen backbone has made of them."""
     if not batch.x.is_floating_point():
-        return model.predict_outputs(batch.x, tta, batch.mask)
+        return model.outputs(batch.x, tta, batch.mask)
     batch = batch.to(next(model.parameters()).device)
-    return model.aggregate(batch.x, batch.mask).heads
+    return model.aggregate(batch.x, batch.mask)
 
 
 def measure(
@@ -137,7 +157,8 @@ def evaluate(
 
     With the scale (low, high) of the dataset's VAD annotation, errors are given on that scale too.
     """
-    outputs = run(model, samples, tta=tta, accelerator=accelerator)
+    found = _collect(model, samples, _with_clips(samples), tta, accelerator=accelerator)
+    outputs = {name: found[name] for name in model.heads}
     heads = measure(model, outputs, samples.targets, resamples=resamples)
     if not heads:
         raise DataError(f"split {split!r} has no targets for any head of this model")
@@ -152,7 +173,33 @@ def evaluate(
         "heads": heads,
         "consistency": violations(model, outputs, samples.targets),
     }
+    if CLIPS in found and samples.extents is not None:
+        truth = rich_clips(samples)
+        result["rich_clips"] = location_accuracy(found[CLIPS], truth, resamples=resamples)
     return result, outputs
+
+
+def _with_clips(samples: Samples) -> Callable[[Output], Mapping[str, Tensor]]:
+    """Return what picks the heads' outputs, and the clips' weights where it is known which clip is right."""
+
+    def pick(output: Output) -> Mapping[str, Tensor]:
+        if samples.extents is None or output.clip_weights is None or output.clip_weights.shape[1] == 1:
+            return output.heads
+        return output.heads | {CLIPS: output.clip_weights}
+
+    return pick
+
+
+def rich_clips(samples: Samples) -> list[int]:
+    """Return which clip of each video shows most of its expression, for videos of which that is known."""
+    videos = samples.media
+    if samples.extents is None or not isinstance(videos, Videos):
+        raise DataError("it is not known where in these samples the expression is")
+    index = [videos.sampling.sample(count).index for count in videos.counts]
+    return [
+        true_clip(start, stop, clips)
+        for (start, stop), clips in zip(samples.extents.tolist(), index, strict=True)
+    ]
 
 
 def predictions_table(model: EmotionModel, samples: Samples, outputs: dict[str, Tensor]) -> pa.Table:
@@ -193,6 +240,8 @@ def evaluate_on_disk(
     reader: str | None = None,
     options: Sequence[str] = (),
     tta: TTA = "none",
+    fold: int | None = None,
+    tsne: bool = False,
 ) -> dict[str, Any]:
     """Measure a model on a dataset and write what was found.
 
@@ -205,13 +254,16 @@ def evaluate_on_disk(
         reader: the dataset's reader, where it is not recognised.
         options: options of the reader, "vad=annotations.csv" and the like.
         tta: test-time augmentation.
+        fold: of a dataset with folds, the one that is the split "test".
+        tsne: also draw the samples by their features, brought to the plane by t-SNE.
 
     Raises:
         DataError: no reader recognises the dataset, or it has several splits and none is named.
     """
     reader_name, opened = reader_for(data, reader, options)
     rows = read(opened, reader_name)
-    splits = sorted(set(rows["split"]))
+    named = split_names(rows, fold) if fold is not None else list(rows["split"])
+    splits = sorted(set(named))
     if split is None and len(splits) > 1:
         raise DataError(f"name a split with --split; the dataset has {', '.join(splits)}")
     chosen = split or splits[0]
@@ -219,7 +271,7 @@ def evaluate_on_disk(
         raise DataError(
             f"the dataset has no split {chosen!r}.{suggest(chosen, splits)} It has: {', '.join(splits)}"
         )
-    index = [i for i, value in enumerate(rows["split"]) if value == chosen]
+    index = [i for i, value in enumerate(named) if value == chosen]
     samples = load_samples(
         rows.select(index), model.labels, model.preprocessor, sampling=model.config.sampling, reader=opened
     )
@@ -236,6 +288,7 @@ def evaluate_on_disk(
     folder.mkdir(parents=True, exist_ok=True)
     write_predictions(folder, model, samples, outputs)
     pictures = draw_result(folder, model, samples, outputs, result)
+    pictures += draw_features(folder, features(model, samples), samples, model.labels) if tsne else []
     write_report(result, folder, pictures)
     (folder / METRICS).write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return result

@@ -10,6 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from emozoo.data.samples import Samples
+from emozoo.errors import DataError
 from emozoo.evaluation import plots
 from emozoo.model import EmotionModel
 
@@ -25,13 +26,39 @@ def draw_history(folder: Path, history: Sequence[dict[str, Any]], best: dict[str
     return [path]
 
 
+def draw_features(folder: Path, features: Tensor, samples: Samples, labels: Sequence[str]) -> list[Path]:
+    """Draw the samples by what the heads are given (N, D'), brought to the plane by t-SNE.
+
+    Raises:
+        DataError: scikit-learn is not installed, or there are fewer than four samples.
+    """
+    try:
+        from sklearn.manifold import TSNE
+    except ImportError:
+        raise DataError("t-SNE needs scikit-learn: pip install 'emozoo[tsne]'") from None
+    if len(features) < 4:
+        raise DataError(f"t-SNE of {len(features)} samples shows nothing")
+    perplexity = min(30.0, (len(features) - 1) / 3)
+    places = TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(features.numpy())
+    path = folder / "features.png"
+    plots.embedding(
+        path, places, _category(samples), labels, title=f"features, t-SNE (n = {len(features):,})"
+    )
+    return [path]
+
+
+def _category(samples: Samples) -> np.ndarray:
+    """Return each sample's most probable category; -1 for unlabelled ones."""
+    label = samples.targets.label.cpu()
+    return np.where(label.isnan().any(1), -1, label.nan_to_num().argmax(1))
+
+
 def draw_result(
     folder: Path, model: EmotionModel, samples: Samples, outputs: dict[str, Tensor], result: dict[str, Any]
 ) -> list[Path]:
     """Draw what each head made of a split: confusion and reliability, predicted against annotated VAD."""
     pictures: list[Path] = []
-    label = samples.targets.label.cpu()
-    category = np.where(label.isnan().any(1), -1, label.nan_to_num().argmax(1))
+    category = _category(samples)
     for name, measured in result["heads"].items():
         title = f"{name}, {result['split']} (n = {measured['n']:,})"
         if measured["task"] == "classification":

@@ -188,6 +188,21 @@ def vad_plane(
         _legend(figure, groups)
 
 
+def embedding(
+    path: Path, places: ArrayLike, category: ArrayLike, labels: Sequence[str], *, title: str = ""
+) -> None:
+    """Draw points (N, 2) of a map without a scale, such as t-SNE's, by category (N,), -1 where unknown."""
+    points = np.asarray(places, dtype=float)
+    groups = _groups(category, labels, len(points))
+    with picture(path, (7.4, 5.6)) as figure:
+        axes = figure.add_subplot()
+        for _, colour, marker, rows in groups:
+            axes.scatter(*points[rows].T, **_dots(len(points)), color=colour, marker=marker)
+        axes.set(xticks=[], yticks=[], aspect="equal")
+        _legend(figure, groups)
+        figure.suptitle(title, x=0.01, ha="left")
+
+
 def reliability_diagram(
     path: Path, bins: Sequence[Mapping[str, Any]], *, ece: float | None = None, title: str = ""
 ) -> None:

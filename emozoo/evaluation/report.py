@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from emozoo.evaluation.tables import Table, entry, escape_markdown, interval, kind, metric_title, number
 
-_SHOWN_ELSEWHERE = frozenset({"heads", "consistency", "notes"})
+_SHOWN_ELSEWHERE = frozenset({"heads", "consistency", "rich_clips", "notes"})
 _LARGEST_CONFUSION = 12
 
 
@@ -67,6 +67,8 @@ def result_tables(result: Mapping[str, Any]) -> Iterator[Table]:
                 yield _confusion_table(name, measured)
     if result.get("consistency"):
         yield _consistency_table(result["consistency"])
+    if result.get("rich_clips"):
+        yield _rich_clips_table(result["rich_clips"])
 
 
 def _metrics_table(name: str, measured: Mapping[str, Any]) -> Table:
@@ -151,6 +153,14 @@ def _beside_constant(
         rows.append((dimension or "mean", count, *(entry(key, metrics[key]) for key in names)))
         rows.append(("constant predictor", count, *(number(key, constant[key]) for key in names)))
     return Table(title, ("dimension", "n", *map(metric_title, kinds)), tuple(rows), note)
+
+
+def _rich_clips_table(found: Mapping[str, Any]) -> Table:
+    """How often the clip of the greatest weight is the one that shows most of the expression."""
+    row = ("greatest weight", f"{found['n']:,}", entry("accuracy", found))
+    chances = (number("accuracy", found["chance"]), number("accuracy", found["majority"]))
+    header = ("clip of the", "n", "found", "by chance", "by always naming the most frequent")
+    return Table("Emotion-rich clip", header, ((*row, *chances),))
 
 
 def _consistency_table(found: Mapping[str, Any]) -> Table:

@@ -41,6 +41,8 @@ class Run:
         named = {name: found["value"] for name, found in head_figures(result["heads"]).items()}
         if result.get("consistency"):
             named["consistency.violation_rate"] = result["consistency"]["violation_rate"]
+        if result.get("rich_clips"):
+            named["rich_clips.accuracy"] = result["rich_clips"]["value"]
         named = {self.prefix + name: value for name, value in named.items()}
         costs = {f"model.{key}": model.get(key) for key in ("parameters", "macs")}
         return {**named, **costs, "training.seconds": self.record["training_seconds"]}

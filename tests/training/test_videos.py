@@ -25,7 +25,7 @@ from emozoo.data.reading import open_reader, read, split_rows
 from emozoo.data.samples import Samples, load_samples
 from emozoo.data.sampling import Clips, Sliding, Uniform
 from emozoo.errors import DataError, RecipeError
-from emozoo.evaluation.evaluate import run
+from emozoo.evaluation.evaluate import evaluate, evaluate_on_disk, run
 from emozoo.recipe import Augment, Data, Preprocess, Recipe, parse_recipe
 from emozoo.training.run import read_record, train
 
@@ -176,6 +176,38 @@ def test_all_frames_of_a_video_are_augmented_alike() -> None:
     for video, alone in zip(changed, augmenter(frame[:, 0, 0].contiguous(), draws), strict=True):
         assert all(torch.equal(one, alone) for one in video.flatten(0, 1))
     assert not torch.equal(changed[0], changed[1])
+
+
+# --- evaluation -----------------------------------------------------------------------------------------------
+
+
+def test_where_the_expression_is_known_it_is_measured_whether_the_heaviest_clip_shows_it() -> None:
+    model, clips = create(recipe().model, seed=0), Clips.model_validate(CLIPS)
+    found = samples(Moving(None, where=True), clips)
+    result, _ = evaluate(model, found, split="all", resamples=10)
+    weights = model.outputs(found.fetch(torch.arange(24)).x).clip_weights
+    assert weights is not None
+    hits = 0
+    for n, weight in enumerate(weights):
+        expression = set(range(n % 7, n % 7 + 3))
+        shown = [len(expression & set(row)) for row in clips.sample(10 + n % 5).index.tolist()]
+        hits += shown[int(weight.argmax())] == max(shown) and shown.count(max(shown)) == 1
+    certain = result["rich_clips"]
+    assert certain["n"] == 24
+    assert certain["chance"] == pytest.approx(1 / 3)
+    assert certain["value"] >= hits / 24, "where several clips show as much of it, the nearest counts"
+    assert "rich_clips" not in evaluate(model, samples(Moving(None), clips), split="all", resamples=10)[0]
+
+
+def test_a_fold_is_measured_and_its_features_are_drawn(moving: None, tmp_path: Path) -> None:
+    pytest.importorskip("sklearn")
+    model = create(recipe().model, seed=0)
+    options = ["folds=true"]
+    result = evaluate_on_disk(
+        model, None, tmp_path, name="m", split="test", reader="moving", options=options, fold=2, tsne=True
+    )
+    assert result["n"] == 8
+    assert (tmp_path / "features.png").stat().st_size > 5000
 
 
 # --- folds ----------------------------------------------------------------------------------------------------
