@@ -43,6 +43,11 @@ class Preprocess(Table):
 
     An image is turned upright (EXIF), flattened onto black where transparent, fitted to a square, resized to
     `size`, cropped to `crop` (centre; random in training), scaled to [0, 1], normalised by `mean` and `std`.
+
+    `face_margin` says how faces that are found in whole photos and videos are cut out, before all that, so that they
+    look as those that the model was trained on: a square around the detector's box, wider on each side by this share
+    of the box's longer side. The default is FER2013's framing: in 376 of 400 of its images YuNet finds a face, whose
+    box is as long as the image (median 1.01; half of them 0.92 to 1.11).
     """
 
     size: Positive = 48
@@ -51,6 +56,7 @@ class Preprocess(Table):
     fit: Literal["crop", "pad", "stretch"] = "crop"
     mean: tuple[float, ...] = (0.5,)
     std: tuple[Annotated[float, Field(gt=0)], ...] = (0.25,)
+    face_margin: Annotated[float, Field(gt=-0.5, le=4)] = 0.0
 
     @property
     def channels(self) -> int:

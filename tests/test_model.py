@@ -245,6 +245,7 @@ def test_the_config_names_each_part_in_full_with_every_option() -> None:
         "labels": ["angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"],
         "preprocess": {
             "size": 48, "crop": 44, "colour": "grey", "fit": "crop", "mean": [0.5], "std": [0.25],
+            "face_margin": 0.0,
         },
         "backbone": {"name": "emozoo:resnet18", "stem": "strided", "width": 8},
         "sampling": None,
