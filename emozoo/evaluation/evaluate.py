@@ -22,6 +22,7 @@ from emozoo.evaluation.metrics import on_source_scale
 from emozoo.evaluation.pictures import draw_features, draw_result
 from emozoo.evaluation.report import write_report
 from emozoo.evaluation.rich_clips import location_accuracy, true_clip
+from emozoo.evaluation.slices import accuracy_by_quality
 from emozoo.labels import DIMENSIONS
 from emozoo.model import EmotionModel, Output, evaluating
 from emozoo.recipe import Part
@@ -173,6 +174,9 @@ def evaluate(
         "heads": heads,
         "consistency": violations(model, outputs, samples.targets),
     }
+    category = next((name for name, part in heads.items() if part["task"] == "classification"), None)
+    if category is not None:
+        result["quality"] = accuracy_by_quality(outputs[category], samples, resamples=resamples)
     if CLIPS in found and samples.extents is not None:
         truth = rich_clips(samples)
         result["rich_clips"] = location_accuracy(found[CLIPS], truth, resamples=resamples)

@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from emozoo.evaluation.tables import Table, entry, escape_markdown, interval, kind, metric_title, number
 
-_SHOWN_ELSEWHERE = frozenset({"heads", "consistency", "rich_clips", "notes"})
+_SHOWN_ELSEWHERE = frozenset({"heads", "consistency", "quality", "rich_clips", "notes"})
 _LARGEST_CONFUSION = 12
 
 
@@ -67,6 +67,8 @@ def result_tables(result: Mapping[str, Any]) -> Iterator[Table]:
                 yield _confusion_table(name, measured)
     if result.get("consistency"):
         yield _consistency_table(result["consistency"])
+    if result.get("quality"):
+        yield _quality_table(result["quality"])
     if result.get("rich_clips"):
         yield _rich_clips_table(result["rich_clips"])
 
@@ -153,6 +155,24 @@ def _beside_constant(
         rows.append((dimension or "mean", count, *(entry(key, metrics[key]) for key in names)))
         rows.append(("constant predictor", count, *(number(key, constant[key]) for key in names)))
     return Table(title, ("dimension", "n", *map(metric_title, kinds)), tuple(rows), note)
+
+
+def _quality_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """Accuracy by brightness, contrast and sharpness of the picture."""
+    cells = [
+        (
+            row["by"],
+            f"{row['low']:.0f} to {row['high']:.0f}",
+            f"{row['n']:,}",
+            entry("accuracy", row["accuracy"]),
+        )
+        for row in rows
+    ]
+    return Table(
+        "Accuracy by the quality of the picture", ("by", "quarter", "n", "accuracy"), tuple(cells),
+        "Brightness: mean of the pixels, 0 to 255; contrast: their standard deviation; sharpness: variance of the "
+        "Laplacian.",
+    )  # fmt: skip
 
 
 def _rich_clips_table(found: Mapping[str, Any]) -> Table:

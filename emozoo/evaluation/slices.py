@@ -1,0 +1,70 @@
+"""How accuracy depends on the picture: brightness, contrast, sharpness, a quarter of the samples each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from emozoo.data.media import Images
+from emozoo.data.samples import Samples
+from emozoo.evaluation.metrics import paired_difference
+
+FEWEST = 100
+"""Samples below which quarters say nothing."""
+
+
+def accuracy_by_quality(logits: Tensor, samples: Samples, *, resamples: int = 1000) -> list[dict[str, Any]]:
+    """Measure accuracy on the darkest quarter of the images, the next, ..., and so for contrast and sharpness.
+
+    Brightness is the mean of the pixels and contrast their standard deviation, both from 0 to 255; sharpness is the
+    variance of the discrete Laplacian. Quarters are those of the labelled samples.
+
+    Args:
+        logits: (N, C), of a classification head.
+        samples: images in memory; nothing is measured of others.
+        resamples: bootstrap resamples for the 95 % intervals.
+
+    Returns:
+        A list of {"by", "quarter" (1 to 4), "low", "high", "n", "accuracy": {"value", "interval"}}.
+    """
+    label = samples.targets.label.cpu()
+    known = ~label.isnan().any(1)
+    media = samples.media
+    pixels = media.pixels if isinstance(media, Images) else None
+    if pixels is None or pixels.dtype != torch.uint8 or int(known.sum()) < FEWEST:
+        return []
+    hits = (logits.argmax(1) == label.nan_to_num().argmax(1))[known].double().numpy()
+    rows = []
+    for name, values in _qualities(pixels[known.to(pixels.device)]).items():
+        edges = np.quantile(values, [0, 0.25, 0.5, 0.75, 1])
+        quarter = np.clip(np.searchsorted(edges, values, side="right"), 1, 4)
+        for number in range(1, 5):
+            part = hits[quarter == number]
+            measured = paired_difference(part, np.zeros_like(part), resamples=resamples)
+            rows.append(
+                {
+                    "by": name,
+                    "quarter": number,
+                    "low": float(edges[number - 1]),
+                    "high": float(edges[number]),
+                    "n": len(part),
+                    "accuracy": {key: measured[key] for key in ("value", "interval")},
+                }
+            )
+    return rows
+
+
+def _qualities(pixels: Tensor) -> dict[str, np.ndarray]:
+    """Return brightness, contrast and sharpness of uint8 (N, C, size, size), each (N,)."""
+    kernel = torch.tensor([[0.0, 1, 0], [1, -4, 1], [0, 1, 0]])[None, None]
+    found: dict[str, list[Tensor]] = {"brightness": [], "contrast": [], "sharpness": []}
+    for part in pixels.cpu().split(1024):
+        grey = part.float().mean(1, keepdim=True)
+        found["brightness"].append(grey.mean((1, 2, 3)))
+        found["contrast"].append(grey.std((1, 2, 3)))
+        found["sharpness"].append(F.conv2d(grey, kernel).var((1, 2, 3)))
+    return {name: torch.cat(values).double().numpy() for name, values in found.items()}
