@@ -26,7 +26,7 @@ from emozoo.zoo import Entry, locate, model_folder
 if TYPE_CHECKING:
     from emozoo.model import EmotionModel
 
-SECONDS = 3.0
+SECONDS = 2.0
 """How long a batch size is measured, within `REPEATS`."""
 REPEATS = (5, 100)
 """The fewest and the most repeats."""

@@ -35,13 +35,16 @@ def export(
         typer.echo(f"  input {key}: {kind} ({', '.join(map(str, shape))})")
     for key, head in done.description["heads"].items():
         typer.echo(f"  output {key}: {head.get('output', head['task'])}")
-    typer.echo(f"  the model's golden outputs agree to {done.difference:.1e}")
+    typer.echo(
+        f"  {'before quantising, the' if done.change else 'the'} golden outputs agree to {done.difference:.1e}"
+    )
     if done.change is not None:
-        for line in _changes(done.change):
+        for line in changes(done.change):
             typer.echo(f"  {line}")
 
 
-def _changes(change: Change) -> list[str]:
+def changes(change: Change) -> list[str]:
+    """Return in a few lines what int8 changed."""
     old, new = change.milliseconds
     lines = [f"int8 against fp32, on {change.n:,} images that it was not calibrated on:"]
     for head, deviation in change.deviation.items():

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import logging
 import sys
 import tempfile
-import warnings
-from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from emozoo.errors import ExportError, suggest
-from emozoo.export.graph import Traced
+from emozoo.export.graph import Traced, quiet
 
 Arrays = Mapping[str, np.ndarray]
 Run = Callable[[Arrays], dict[str, np.ndarray]]
@@ -85,7 +82,7 @@ def _onnx_model(traced: Traced, images: np.ndarray | None) -> Any:
     """Return the model as ONNX, its open axes named, without the paths and code that the exporter notes."""
     import torch
 
-    with _quiet():
+    with quiet():
         program = torch.onnx.export(
             traced.program, input_names=list(traced.inputs), output_names=list(traced.outputs), verbose=False
         )
@@ -120,7 +117,7 @@ def _quantised(model: Any, name: str, images: np.ndarray) -> Any:
             return next(self.batches, None)
 
     add_pre_process_metadata(model)  # the exporter has folded constants and batch normalisation already
-    with tempfile.TemporaryDirectory() as place, _quiet():
+    with tempfile.TemporaryDirectory() as place, quiet():
         path = Path(place) / "int8.onnx"
         quantization.quantize_static(
             model,
@@ -182,18 +179,6 @@ def _open_torch(path: Path, threads: int) -> Run:
         return {name: value.numpy() for name, value in zip(heads, outputs, strict=True)}
 
     return run
-
-
-@contextmanager
-def _quiet() -> Generator[None]:
-    """Keep to themselves what exporters and quantisers log about how they go about it."""
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(logging.NOTSET)
 
 
 FORMATS = {

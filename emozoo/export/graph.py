@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,9 +76,10 @@ def trace(model: EmotionModel) -> Traced:
     dims = {word: torch.export.Dim(word) for word in words.values()}
     shapes = [{axis: dims[word] for axis, word in words.items()} for _ in given]
     try:
-        program = torch.export.export(
-            Graph(model).eval(), (*given.values(),), dynamic_shapes=tuple(shapes), strict=False
-        )
+        with quiet():
+            program = torch.export.export(
+                Graph(model).eval(), (*given.values(),), dynamic_shapes=tuple(shapes), strict=False
+            )
     except Exception as error:  # torch raises whatever the part of a model that it stumbles on raises
         reason = str(error).strip().partition("\n")[0]
         raise ExportError(
@@ -109,3 +114,15 @@ def _forget_sources(program: torch.export.ExportedProgram) -> None:
             for key in ("stack_trace", "nn_module_stack", "source_fn_stack", "torch_fn"):
                 node.meta.pop(key, None)
     program.example_inputs = None
+
+
+@contextmanager
+def quiet() -> Generator[None]:
+    """Keep from the user what tracing and quantising log about how they go about it."""
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(logging.NOTSET)
