@@ -31,7 +31,7 @@ from emozoo.errors import (
 from emozoo.recipe import CONFIG_FORMAT, ModelConfig, config_text
 from emozoo.source import Source
 from emozoo.stamps import matches, sha256
-from emozoo.trees import explain, plain
+from emozoo.trees import explain, read_tree
 
 if TYPE_CHECKING:
     from emozoo.model import EmotionModel
@@ -46,8 +46,6 @@ CONFIG, WEIGHTS, GOLDEN, RUN, MANIFEST, CARD = (
     "README.md",
 )
 REQUIRED = (CONFIG, WEIGHTS, GOLDEN)
-JSON_LIMIT = 1 << 20
-"""Bytes above which config.json or manifest.json is refused unread."""
 _WAY_OUT = "Fetch or save the model again."
 
 
@@ -236,23 +234,10 @@ def check_file(path: Path, row: Mapping[str, Any]) -> None:
 def _read_json(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise CorruptModelError(f"{path} is missing. {_WAY_OUT}")
-    if path.stat().st_size > JSON_LIMIT:
-        raise CorruptModelError(f"{path} is larger than {JSON_LIMIT >> 20} MiB, which no model folder needs")
     try:
-        tree = plain(json.loads(path.read_bytes().decode("utf-8"), object_pairs_hook=_table))
-        json.dumps(tree, ensure_ascii=False).encode()  # half a surrogate pair could be written nowhere
-    except (ValueError, RecursionError, RecipeError) as error:
-        raise CorruptModelError(f"{path} is not valid JSON ({error}). {_WAY_OUT}") from None
-    if not isinstance(tree, dict):
-        raise CorruptModelError(f"{path} holds no table. {_WAY_OUT}")
-    return tree
-
-
-def _table(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    table = dict(pairs)
-    if len(table) < len(pairs):
-        raise ValueError("a key occurs twice in one table")
-    return table
+        return read_tree(path)
+    except RecipeError as error:
+        raise CorruptModelError(f"{error}. {_WAY_OUT}") from None
 
 
 def read_config(folder: Path) -> dict[str, Any]:

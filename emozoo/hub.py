@@ -6,7 +6,6 @@ downloads; here every file is compared with the model folder's manifest, and wit
 
 from __future__ import annotations
 
-import json
 import re
 import warnings
 from contextlib import suppress
@@ -23,6 +22,7 @@ from emozoo.errors import (
     UnknownModelError,
 )
 from emozoo.hub_client import COMMIT, Hub, HubModel, connect, explained, persistently, plain_names
+from emozoo.trees import read_tree
 
 PIN = "pin.json"
 """The file of a zoo entry that says where its weights are: repo, revision and sha256 of each file."""
@@ -52,7 +52,7 @@ def read_pin(folder: Path) -> HubModel | None:
     if not path.is_file():
         return None
     try:
-        pin = json.loads(path.read_text(encoding="utf-8"))
+        pin = read_tree(path, CorruptModelError)
         model = replace(parse(pin["repo"], pin["revision"]), sha256=dict(pin["sha256"]))
     except (ValueError, TypeError, KeyError, UnknownModelError) as error:
         raise CorruptModelError(

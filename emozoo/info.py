@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, cast
 
 from emozoo import registry
-from emozoo.recipe import ModelConfig, load_recipe
+from emozoo.recipe import Card, ModelConfig, load_recipe
 from emozoo.source import Source
+from emozoo.trees import read_as
 from emozoo.zoo import Entry, load, locate
 
 
@@ -28,7 +30,7 @@ def _of_entry(found: Entry) -> dict[str, Any]:
         **_facts(recipe.model),
         "weights": str(found.weights or found.pin or f"not published; emozoo train {found.name} makes them"),
         "recipe": str(found.recipe_file),
-        **_result(found.record),
+        **_result(found.record, found.folder),
     }
 
 
@@ -39,9 +41,12 @@ def _of_model(name: str) -> dict[str, Any]:
     model = load(name, "cpu")
     source = cast("Source", model.source)
     record = read_record(source.folder) if (source.folder / RUN).exists() else None
-    card = record["recipe"]["card"] if record else {}
+    result, card = _result(record, source.folder), {}
+    if record is not None:
+        with read_as("the record of a run", source.folder / RUN):
+            card = Card.model_validate(record["recipe"]["card"]).model_dump()
     where = {"weights": str(source.folder), "source": source.record()}
-    return {"name": name, **_card(card), **_facts(model.config), **where, **_result(record)}
+    return {"name": name, **_card(card), **_facts(model.config), **where, **result}
 
 
 def _card(card: dict[str, Any]) -> dict[str, Any]:
@@ -81,12 +86,13 @@ def _providers(config: ModelConfig) -> dict[str, str]:
     return {role: f"{c.distribution} {c.version} ({c.target})" for role, c in found.items()}
 
 
-def _result(record: dict[str, Any] | None) -> dict[str, Any]:
+def _result(record: dict[str, Any] | None, folder: Path) -> dict[str, Any]:
     if record is None:
         return {"result": "not trained yet"}
-    result = record["result"]
-    values = {
-        f"{head}.{part['primary']}": part["metrics"][part["primary"]]["value"]
-        for head, part in result["heads"].items()
-    }
-    return {"result": {**values, "split": result["split"], "n": result["n"], "tta": result["tta"]}}
+    with read_as("the record of a run", folder / "run.json"):
+        result = record["result"]
+        values = {
+            f"{head}.{part['primary']}": part["metrics"][part["primary"]]["value"]
+            for head, part in result["heads"].items()
+        }
+        return {"result": {**values, "split": result["split"], "n": result["n"], "tta": result["tta"]}}

@@ -8,7 +8,6 @@ lives in the run record.
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -19,7 +18,7 @@ from emozoo.data.sampling import Sampling
 from emozoo.errors import RecipeError, suggest
 from emozoo.labels import FER2013_LABELS
 from emozoo.table import Fraction, NonNegative, Positive, Table
-from emozoo.trees import explain, override, plain
+from emozoo.trees import explain, override, plain, read_tree
 
 CONFIG_FORMAT = 1
 """Format number of config.json; a later format comes with a migration from each earlier one."""
@@ -38,6 +37,10 @@ class Part(BaseModel):
         return dict(self.__pydantic_extra__ or {})
 
 
+Side = Annotated[int, Field(gt=0, le=4096)]
+"""Of a square, in pixels: a file may not ask for more memory than there is."""
+
+
 class Preprocess(Table):
     """How an image becomes the model's input, in training, evaluation and prediction alike.
 
@@ -50,8 +53,8 @@ class Preprocess(Table):
     box is as long as the image (median 1.01; half of them 0.92 to 1.11).
     """
 
-    size: Positive = 48
-    crop: Positive = 44
+    size: Side = 48
+    crop: Side = 44
     colour: Literal["grey", "rgb"] = "grey"
     fit: Literal["crop", "pad", "stretch"] = "crop"
     mean: tuple[float, ...] = (0.5,)
@@ -339,12 +342,7 @@ def load_recipe(source: str | Path, overrides: Sequence[str] = ()) -> Recipe:
         RecipeError: no such file or name, broken TOML, or wrong keys and values, all of them listed.
     """
     path = recipe_path(source)
-    try:
-        tree = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise RecipeError(f"{path} cannot be read: {error.strerror or error}") from None
-    except (ValueError, RecursionError) as error:
-        raise RecipeError(f"{path} is not valid TOML: {error}") from None
+    tree = read_tree(path)
     return parse_recipe(override(tree, overrides) if overrides else tree, where=str(path))
 
 

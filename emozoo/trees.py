@@ -1,22 +1,98 @@
-"""Trees of plain values: what a recipe holds, how one is overridden, and what is said about a wrong one."""
+"""Trees of plain values: how one is read, how a recipe is overridden, and what is said about a wrong one."""
 
 from __future__ import annotations
 
+import json
 import math
+import re
 import reprlib
 import tomllib
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
 from types import NoneType
 from typing import TYPE_CHECKING, Any, get_args
 
-from emozoo.errors import RecipeError, suggest
+from emozoo.errors import CorruptModelError, EmozooError, RecipeError, suggest
 
 if TYPE_CHECKING:
     from pydantic import BaseModel, ValidationError
 
 DEPTH = 32
 """Levels of nesting beyond which a tree is refused."""
+
+
+LIMIT, RECORD_LIMIT = 1 << 20, 1 << 24
+"""Bytes above which a file of a tree, and the record of a run, is refused unread."""
+
+
+def read_tree(path: Path, error: type[EmozooError] = RecipeError, limit: int = LIMIT) -> dict[str, Any]:
+    """Return what a JSON or TOML file holds, in plain values.
+
+    Raises:
+        error: there is no such file, it is larger than `limit` bytes, not valid, has a key twice in one table, or
+            holds no table.
+    """
+    kind = "TOML" if path.suffix == ".toml" else "JSON"
+    if not path.is_file():  # a pipe would be waited for, a device never end
+        raise error(f"there is no file {path}")
+    try:
+        with path.open("rb") as file:
+            data = file.read(limit + 1)
+    except OSError as problem:
+        raise error(f"{path} cannot be read: {problem.strerror or problem}") from None
+    if len(data) > limit:
+        raise error(f"{path} is larger than {limit >> 20} MiB, which no such file needs")
+    try:
+        text = data.decode()
+        tree = plain(parse_toml(text) if kind == "TOML" else json.loads(text, object_pairs_hook=_table))
+        json.dumps(tree, ensure_ascii=False).encode()  # half a surrogate pair could be written nowhere
+    except (ValueError, RecursionError, RecipeError) as problem:
+        raise error(f"{path} is not valid {kind} ({problem})") from None
+    if not isinstance(tree, dict):
+        raise error(f"{path} holds no table")
+    return tree
+
+
+_KEY = r"""(?:[\w-]++|"(?:[^"\\\n]|\\.)*+"|'[^'\n]*+')"""
+_LONG_KEY = re.compile(rf"(?<![\w-]){_KEY}(?:[ \t]*+\.[ \t]*+{_KEY}){{{DEPTH},}}")
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """Return what a text says in TOML.
+
+    Raises:
+        ValueError: it is not TOML, or a key has more steps than any tree: Python's reader takes gigabytes for it.
+        RecursionError: it is nested too deeply.
+    """
+    if long := _LONG_KEY.search(text):
+        raise ValueError(f"a key has more than {DEPTH} steps: {long[0][:40]}...")
+    return tomllib.loads(text)
+
+
+def _table(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    table = dict(pairs)
+    if len(table) < len(pairs):
+        raise ValueError("a key occurs twice in one table")
+    return table
+
+
+@contextmanager
+def read_as(what: str, where: object, kind: type[EmozooError] = CorruptModelError) -> Generator[None]:
+    """Name a file that turns out, while it is used, not to be built as emozoo writes it.
+
+    Raises:
+        kind: whatever went wrong is chained.
+    """
+    try:
+        yield
+    except EmozooError:
+        raise
+    except Exception as error:  # a tree of others may be wrong in any place
+        reason = f"it lacks {error}" if isinstance(error, KeyError) else f"{type(error).__name__}: {error}"
+        raise kind(f"{where} cannot be read as {what}: {reason}") from error
 
 
 def plain(value: Any, path: str = "", depth: int = 0) -> Any:
@@ -65,7 +141,7 @@ def override(tree: Mapping[str, Any], assignments: Sequence[str]) -> dict[str, A
 def _value(text: str) -> Any:
     """Return the TOML value that a text is, or the text itself."""
     try:
-        table = plain(tomllib.loads(f"value = {text}"))
+        table = plain(parse_toml(f"value = {text}"))
     except (ValueError, RecursionError, RecipeError):
         return text.strip()
     return table["value"] if len(table) == 1 else text.strip()
@@ -88,6 +164,10 @@ def _key(node: dict[str, Any] | list[Any], key: str, assignment: str) -> Any:
     return int(key)
 
 
+LISTED = 20
+"""Wrong keys that are listed one by one; the rest are counted."""
+
+
 def explain(
     error: ValidationError, model: type[BaseModel], prefix: str, tree: Any = None, also: Sequence[str] = ()
 ) -> str:
@@ -105,9 +185,11 @@ def explain(
         steps = _steps(item, tree, model)
         found[".".join([prefix] * bool(prefix) + steps)].append(item)
     lines = []
-    for path, items in found.items():
+    for path, items in islice(found.items(), LISTED):
         problem = _problem(items, model, also)
         lines.append(f"  {path}: {problem}" if path else f"  {problem}")
+    if len(found) > LISTED:
+        lines.append(f"  and {len(found) - LISTED:,} more")
     return "\n".join(lines)
 
 
@@ -165,6 +247,8 @@ def _problem(items: list[Any], model: type[BaseModel], also: Sequence[str]) -> s
 
 
 def _shown(value: Any) -> str:
+    if isinstance(value, int) and value.bit_length() > 1000:  # Python refuses to write down long ones
+        return f"an integer of {value.bit_length()} bits"
     return "a table" if isinstance(value, dict) else _SHORT.repr(value)
 
 

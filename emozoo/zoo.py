@@ -7,8 +7,6 @@ plugin is imported.
 
 from __future__ import annotations
 
-import json
-import tomllib
 import warnings
 from collections import Counter
 from collections.abc import Iterator
@@ -20,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from emozoo import registry
 from emozoo.errors import (
     AmbiguousComponentError,
+    CorruptModelError,
     EmozooWarning,
     RecipeError,
     UnknownModelError,
@@ -28,6 +27,7 @@ from emozoo.errors import (
 )
 from emozoo.hub import fetch, parse, read_pin
 from emozoo.hub_client import HubModel
+from emozoo.trees import RECORD_LIMIT, read_as, read_tree
 
 if TYPE_CHECKING:
     from emozoo.device import Dtype
@@ -50,16 +50,13 @@ class Entry:
     @cached_property
     def recipe(self) -> dict[str, Any]:
         """The recipe as written, unchecked."""
-        try:
-            return tomllib.loads(self.recipe_file.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise RecipeError(f"{self.recipe_file} is not valid TOML: {error}") from None
+        return read_tree(self.recipe_file)
 
     @cached_property
     def record(self) -> dict[str, Any] | None:
         """The record of the run that the card's figures come from, if there has been one."""
         path = self.folder / "run.json"
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+        return read_tree(path, CorruptModelError, RECORD_LIMIT) if path.exists() else None
 
     @property
     def weights(self) -> Path | None:
@@ -73,23 +70,22 @@ class Entry:
 
     def summary(self) -> dict[str, Any]:
         """Return what `emozoo list` shows, as JSON values."""
-        card = self.recipe.get("card", {})
-        try:
-            model, data = self.recipe["model"], self.recipe["data"]
-            backbone, heads = model["backbone"]["name"], [part["name"] for part in model["heads"].values()]
-            dataset = card.get("dataset") or data["name"]
-        except KeyError as error:
-            raise RecipeError(
-                f"{self.recipe_file} lacks {error}; emozoo recipe show says what is missing"
-            ) from None
+        with read_as("a recipe (emozoo recipe show says more)", self.recipe_file, RecipeError):
+            model, data, card = self.recipe["model"], self.recipe["data"], self.recipe.get("card", {})
+            texts = {
+                "title": card.get("title", ""),
+                "task": card.get("task", "image"),
+                "dataset": card.get("dataset") or data["name"],
+                "backbone": model["backbone"]["name"],
+                "licence": card.get("licence", ""),
+            }
+            heads = [part["name"] for part in model["heads"].values()]
+            if not all(isinstance(text, str) for text in (*texts.values(), *heads)):
+                raise TypeError("a name or a word of the card is no text")
         return {
             "name": self.name,
-            "title": card.get("title", ""),
-            "task": card.get("task", "image"),
-            "dataset": dataset,
-            "backbone": backbone,
+            **texts,
             "heads": heads,
-            "licence": card.get("licence", ""),
             "provider": self.provider,
             "weights": "bundled" if self.weights else str(self.pin or "not published"),
             "result": self._result(),
@@ -98,16 +94,18 @@ class Entry:
     def _result(self) -> dict[str, Any] | None:
         if self.record is None:
             return None
-        final = self.record["result"]
-        name, measure = next(iter(final["heads"].items()))
-        metric = measure["primary"]
-        return {
-            "metric": f"{name}.{metric}",
-            "value": measure["metrics"][metric]["value"],
-            "split": final["split"],
-            "n": measure["n"],
-            "tta": final["tta"],
-        }
+        with read_as("the record of a run", self.folder / "run.json"):
+            final = self.record["result"]
+            name, measure = next(iter(final["heads"].items()))
+            metric = measure["primary"]
+            value = measure["metrics"][metric]["value"]
+            return {
+                "metric": f"{name}.{metric}",
+                "value": None if value is None else float(value),
+                "split": final["split"],
+                "n": measure["n"],
+                "tta": final["tta"],
+            }
 
 
 def cards_folder() -> Path:
@@ -325,7 +323,9 @@ def _no_weights(found: Entry) -> str:
     data = found.recipe["data"]["name"] + (f": {terms}" if terms else "")
     ways = [f"train it: emozoo train {found.name} --data FOLDER   ({data})"]
     if (found.recipe["model"].get("aggregator") or {}).get("name") in FAMILIES:
-        ways.append(f"convert a checkpoint of the authors' code: emozoo convert FILE.pth.tar --to {found.name}")
+        ways.append(
+            f"convert a checkpoint of the authors' code: emozoo convert FILE.pth.tar --to {found.name}"
+        )
     ways += [
         "load what someone else has trained: emozoo.load('dir:PATH') or emozoo.load('hub:ORG/NAME')",
         f"or build it untrained: emozoo.create({found.name!r})",

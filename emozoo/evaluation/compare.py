@@ -8,7 +8,6 @@ truth is null where there is none. Others, such as the probabilities `<head>.p_<
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ import numpy as np
 from emozoo.errors import DataError
 from emozoo.evaluation.metrics import Array, paired_difference
 from emozoo.evaluation.tables import Table, better_low, entry, escape_markdown, interval, metric_title, number
+from emozoo.trees import RECORD_LIMIT, read_as, read_tree
 
 RESULT_FILES = ("run.json", "metrics.json")
 PREDICTIONS = "predictions.parquet"
@@ -91,15 +91,17 @@ def compare_folders(paths: Sequence[Path]) -> str:
 
     Raises:
         DataError: a path holds no result.
+        CorruptModelError: what it holds is none that emozoo wrote.
     """
     files = [_result_file(path) for path in paths]
     predictions = [file.with_name(PREDICTIONS) for file in files]
-    records = [_result(file) for file in files]
-    if len({_name(record) for record in records}) < len(
-        records
-    ):  # runs of one recipe: their folders tell them apart
-        records = [{**record, "name": str(path)} for record, path in zip(records, paths, strict=True)]
-    return compare(records, [path if path.is_file() else None for path in predictions]).to_markdown()
+    with read_as("results of runs or evaluations", ", ".join(map(str, files))):
+        records = [_result(file) for file in files]
+        if len({_name(record) for record in records}) < len(
+            records
+        ):  # runs of one recipe: their folders tell them apart
+            records = [{**record, "name": str(path)} for record, path in zip(records, paths, strict=True)]
+        return compare(records, [path if path.is_file() else None for path in predictions]).to_markdown()
 
 
 def _result_file(path: Path) -> Path:
@@ -116,12 +118,7 @@ def _result_file(path: Path) -> Path:
 
 def _result(file: Path) -> dict[str, Any]:
     """Return the result in a metrics.json, or the one a run.json reports and what it was measured on."""
-    try:
-        record = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DataError(f"{file} is not JSON: {error}") from error
-    if not isinstance(record, dict):
-        raise DataError(f"{file} is not the record of a run or an evaluation")
+    record = read_tree(file, DataError, RECORD_LIMIT)
     if "result" not in record:
         return record
     result, data = record["result"], record["data"]

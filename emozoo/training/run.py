@@ -14,7 +14,7 @@ import torch
 from accelerate import Accelerator
 
 from emozoo.card import render_card
-from emozoo.errors import ResumeError, TrainingError
+from emozoo.errors import CorruptModelError, ResumeError, TrainingError
 from emozoo.evaluation.evaluate import evaluate, write_predictions
 from emozoo.evaluation.pictures import draw_history, draw_result
 from emozoo.evaluation.report import write_report
@@ -25,6 +25,7 @@ from emozoo.training import record
 from emozoo.training.data import TrainingData, load_training_data
 from emozoo.training.tracker import JsonlTracker
 from emozoo.training.trainer import Trainer
+from emozoo.trees import RECORD_LIMIT, read_tree
 from emozoo.versions import versions
 
 MODEL = "model"
@@ -197,4 +198,4 @@ def read_record(folder: Path) -> dict[str, Any]:
     path = folder / RUN if folder.is_dir() else folder
     if not path.is_file():
         raise ResumeError(f"{folder} holds no {RUN}: the run has not finished; go on with --resume")
-    return json.loads(path.read_text(encoding="utf-8"))
+    return read_tree(path, CorruptModelError, RECORD_LIMIT)

@@ -20,8 +20,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,12 +35,15 @@ from emozoo.recipe import Recipe, load_recipe
 from emozoo.table import Positive, Table
 from emozoo.training.batch import How, Planned, Report, run_and_summarise
 from emozoo.training.folds import choose_folds, fold_folder
-from emozoo.trees import explain, plain
+from emozoo.trees import explain, read_tree
 
 SUMMARY = "sweep"
 
 OWN = {"train.seed": "seeds", "data.fold": "folds"}
 """Keys of a recipe that a sweep sets itself, and the key of the sweep that says to what."""
+
+MOST = 10_000
+"""Variants of a sweep."""
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._=+,-]*$")]
 
@@ -78,6 +81,9 @@ class Sweep(Table):
 
     @model_validator(mode="after")
     def _agree(self) -> Sweep:
+        count = len(self.variant) + math.prod(map(len, self.grid.values())) * bool(self.grid)
+        if count > MOST:
+            raise ValueError(f"grid: that makes {count:,} variants, the limit is {MOST:,}")
         problems = [
             f"{path}: {key} is set by the sweep itself; use its key {OWN[key]!r}"
             for path, key in self._keys()
@@ -112,7 +118,7 @@ class Sweep(Table):
             short = _short(list(self.grid))
             for values in itertools.product(*self.grid.values()):
                 point = dict(zip(self.grid, values, strict=True))
-                name = ",".join(f"{short[key]}={_slug(value)}" for key, value in point.items())
+                name = ",".join(f"{_slug(short[key])}={_slug(value)}" for key, value in point.items())
                 assignments = (f"{key}={toml(value)}" for key, value in point.items())
                 named.append(Variant(name, (*self.set, *assignments), point))
         return named or [Variant(self.name, self.set)]
@@ -133,17 +139,11 @@ def load_sweep(path: Path) -> Sweep:
     Raises:
         RecipeError: no such file, broken TOML, or wrong keys and values, all of them listed.
     """
+    tree = read_tree(path)
     try:
-        tree = plain(tomllib.loads(path.read_text(encoding="utf-8")))
         return Sweep.model_validate_json(json.dumps(tree), strict=True)
-    except OSError as error:
-        raise RecipeError(f"{path} cannot be read: {error.strerror or error}") from None
-    except RecipeError as error:
-        raise RecipeError(f"{path}:\n  {error}") from None
     except ValidationError as error:
         raise RecipeError(f"{path}:\n{explain(error, Sweep, '', tree)}") from None
-    except (ValueError, RecursionError) as error:
-        raise RecipeError(f"{path} is not valid TOML: {error}") from None
 
 
 def run_sweep(path: Path, overrides: Sequence[str], folder: Path | None, how: How) -> dict[str, str]:

@@ -484,7 +484,7 @@ def test_json_that_is_not_plain_is_refused_by_name(folder: Path, name: str, atta
 def test_huge_json_is_refused_unread(folder: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with open(folder / name, "r+b") as file:
         file.truncate(5 << 30)  # a hole: reading it would take 5 GiB
-    refused(folder, "larger than 1 MiB, which no model folder needs")
+    refused(folder, "larger than 1 MiB, which no such file needs")
 
 
 def paths_of(tree: Any, prefix: tuple = ()) -> list[tuple]:

@@ -242,8 +242,8 @@ def test_a_path_without_a_result_is_refused(tmp_path: Path) -> None:
     ):
         compare_folders([tmp_path])
     (tmp_path / "metrics.json").write_text("{")
-    with pytest.raises(DataError, match=r"metrics.json is not JSON"):
+    with pytest.raises(DataError, match=r"metrics.json is not valid JSON"):
         compare_folders([tmp_path])
     (tmp_path / "metrics.json").write_text("[]")
-    with pytest.raises(DataError, match=r"is not the record of a run or an evaluation"):
+    with pytest.raises(DataError, match=r"metrics.json holds no table"):
         compare_folders([tmp_path])

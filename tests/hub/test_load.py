@@ -295,7 +295,7 @@ def test_files_that_are_not_the_pinned_ones_are_refused(hub, pin):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("[]", "is not"),
+        ("[]", "holds no table"),
         ("{", "is not"),
         ('{"repo": "a/b", "revision": "main", "sha256": {}}', "revision 'main' is not a commit"),
         ('{"repo": "../b", "revision": "main", "sha256": {}}', "a model of the Hub is hub:org/name"),
