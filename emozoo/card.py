@@ -6,7 +6,8 @@ A card holds no samples: faces are personal data.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,22 +20,48 @@ BEGIN, END = "<!-- emozoo:auto -->", "<!-- /emozoo:auto -->"
 """What stands between these in a card is emozoo's; the rest is the author's."""
 
 
-def render_card(record: Mapping[str, Any], written: str = "", pictures: tuple[str, ...] = ()) -> str:
+HERE = "dir:."
+"""How a card names the model that it lies beside; one of the zoo gives its name, one on the Hub its repository."""
+RECORD_URL = "run.json"
+"""Where the figures of a card's header come from; on the Hub, its address there."""
+_SCORES = {
+    "accuracy": ("accuracy", "accuracy (WAR)"), "uar": ("recall", "unweighted average recall (UAR)"),
+    "f1": ("f1", "macro F1"), "ccc": ("ccc", "CCC, mean"), "rmse": ("rmse", "RMSE"),
+}  # fmt: skip
+"""The metrics that a card's header tells: as the Hub calls them, and in words."""
+
+
+def render_card(
+    record: Mapping[str, Any], written: str = "", pictures: tuple[str, ...] = (), name: str = HERE
+) -> str:
     """Return the card's text (Markdown with the Hub's YAML header).
+
+    What the hand-written part says of intended use, of what is out of scope and of people, under headings that begin
+    so, replaces what is true of every model.
 
     Args:
         record: a run record; every figure comes from it.
         written: the hand-written part, Markdown.
         pictures: paths of pictures, relative to the card.
+        name: what `emozoo.load` is given to load the model.
     """
     return _template().render(
         record=record,
+        video=is_video(record),
         written=written.strip(),
+        headings=re.findall(r"^#+ *(intended use|out of scope|people)", written.lower(), re.MULTILINE),
         pictures=pictures,
+        name=name,
         header=json_yaml(metadata(record)),
         begin=BEGIN,
         end=END,
     )
+
+
+def is_video(record: Mapping[str, Any]) -> bool:
+    """Say whether a recorded model is one of videos."""
+    recipe = record["recipe"]
+    return recipe["card"]["task"] == "video" or bool(recipe["model"].get("sampling"))
 
 
 @cache
@@ -84,56 +111,57 @@ def write_card(folder: Path, run: Path) -> Path:
         shutil.copy2(path, folder / PICTURES / path.name)
     shutil.copy2(run / RUN, folder / RUN)
     text = written.read_text(encoding="utf-8") if written.is_file() else ""
-    card = folder / CARD
-    card.write_text(
-        render_card(record, text, tuple(f"{PICTURES}/{path.name}" for path in pictures)), encoding="utf-8"
-    )
+    card, shown = folder / CARD, tuple(f"{PICTURES}/{path.name}" for path in pictures)
+    card.write_text(render_card(record, text, shown, folder.resolve().name), encoding="utf-8")
     return card
 
 
 def metadata(record: Mapping[str, Any]) -> dict[str, Any]:
     """Return the card's header, as the Hub reads it; what is not known is left out."""
     card, result = record["recipe"]["card"], record["result"]
-    dataset = card["dataset"] or record["recipe"]["data"]["name"]
-    measured = [
-        {"type": kind, "name": f"{head} {name}", "value": entry["value"]}
-        for head, part in result["heads"].items()
-        for name, kind in (
-            ("accuracy", "accuracy"),
-            ("uar", "recall"),
-            ("f1", "f1"),
-            ("ccc", "ccc"),
-            ("rmse", "rmse"),
-        )
-        if (entry := part["metrics"].get(name)) and entry["value"] is not None
-    ]
-    return {
+    dataset, measured = card["dataset"] or record["recipe"]["data"]["name"], list(_scores(result))
+    task = "video-classification" if is_video(record) else "image-classification"
+    started = (record.get("init") or {}).get("repo")
+    found = {
+        "dataset": {"type": dataset, "name": record["data"]["title"], "split": result["split"]},
+        "task": {"type": task, "name": "facial expression recognition"},
+        "metrics": measured,
+        "source": {"name": "record of the run", "url": RECORD_URL},
+    }
+    fields = {
         "library_name": "emozoo",
-        "pipeline_tag": "video-classification" if card["task"] == "video" else "image-classification",
-        **({"license": card["licence"].lower()} if card["licence"] else {}),
+        "pipeline_tag": task,
+        **_licence(card["licence"]),
+        "data_license": record["data"]["licence"],
         "tags": [
             "emozoo",
             "facial-expression-recognition",
-            *sorted({p["task"] for p in result["heads"].values()}),
+            *sorted({part["task"] for part in result["heads"].values()}),
         ],
         "datasets": [dataset],
-        "model-index": [
-            {
-                "name": record["name"],
-                "results": [
-                    {
-                        "task": {"type": "image-classification", "name": "facial expression recognition"},
-                        "dataset": {
-                            "type": dataset,
-                            "name": record["data"]["title"],
-                            "split": result["split"],
-                        },
-                        "metrics": measured,
-                    }
-                ],
-            }
-        ],
+        "metrics": sorted({entry["type"] for entry in measured}),
+        **({"base_model": started, "base_model_relation": "finetune"} if started else {}),
+        "model-index": [{"name": record["name"], "results": [found] if measured else []}],
     }
+    return {key: value for key, value in fields.items() if value}
+
+
+def _licence(licence: str) -> dict[str, str]:
+    """Return the fields for the licence of the weights: the Hub knows ids, and takes words as a name."""
+    if not licence:
+        return {}
+    if re.fullmatch(r"[A-Za-z0-9.-]+", licence):
+        return {"license": licence.lower()}
+    return {"license": "other", "license_name": licence}
+
+
+def _scores(result: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    for name, head in result["heads"].items():
+        for metric, (kind, words) in _SCORES.items():
+            entry = head["metrics"].get(metric)
+            if entry and entry["value"] is not None:
+                facts = {"n": head["n"], "tta": result["tta"], "interval": entry["interval"]}
+                yield {"type": kind, "name": f"{name}: {words}", "value": entry["value"], "args": facts}
 
 
 def json_yaml(tree: Mapping[str, Any]) -> str:

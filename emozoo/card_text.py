@@ -5,14 +5,20 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from emozoo.card import BEGIN, END
+from emozoo.card import BEGIN, END, HERE, RECORD_URL
 from emozoo.errors import PushError
 
-HERE = "dir:PATH_OF_THIS_FOLDER"
-"""How a card names the model that it lies beside; a published one names the repository instead."""
 _HEADER = re.compile(r"\s*---[ \t]*\n(.*?\n)---[ \t]*(?:\n|$)", re.DOTALL)
 _FIELD = re.compile(r"""^(?=["']?[\w-]+["']?[ \t]*:(?:\s|$))""", re.MULTILINE)
 _SECTION = re.compile(re.escape(BEGIN) + ".*?" + re.escape(END), re.DOTALL)
+
+
+def addressed(text: str, repo: str, url: str) -> str:
+    """Return a card as it stands in a repository of the Hub: what it says of where things are is true there."""
+    there = {f'"{HERE}"': f'"hub:{repo}"', f'"url": "{RECORD_URL}"': f'"url": "{url}/blob/main/{RECORD_URL}"'}
+    for old, new in there.items():
+        text = text.replace(old, new)
+    return text
 
 
 def split_card(text: str) -> tuple[str, str]:

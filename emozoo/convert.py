@@ -238,6 +238,7 @@ def _card(name: str, recipe: Recipe, file: Path, dropped: Sequence[str]) -> str:
     header = {
         "library_name": "emozoo",
         "pipeline_tag": "video-classification",
+        **({"data_license": recipe.card.data_licence} if recipe.card.data_licence else {}),
         "tags": ["emozoo", "facial-expression-recognition", "classification"],
     }
     left_out = f" Left out, since no output depends on it: {', '.join(dropped)}." if dropped else ""

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
+import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from emozoo.card_text import HERE, check_card, merge_cards
+from emozoo.card_text import addressed, merge_cards
 from emozoo.errors import EmozooError, HubError, ModelNotFoundError, OfflineError, PushError
 from emozoo.hub import parse
 from emozoo.hub_client import Hub, connect, explained, persistently, plain_names
 from emozoo.stamps import sha256
 
 AGAIN = "Repeat the same command: what has landed is not sent twice."
+_PICTURE = re.compile(r"\]\((pictures/[\w-]+\.png)\)")
 
 
 @dataclass(frozen=True)
@@ -85,8 +88,9 @@ def push(
 ) -> Published:
     """Publish a model folder in one commit, and return where it is.
 
-    The folder is first loaded in a fresh process and compared with its golden outputs, and its card is checked. A
-    card on the Hub that was edited by hand keeps what was written there; see `emozoo.card_text.merge_cards`.
+    The folder is copied; the copy is loaded in a fresh process and compared with its golden outputs, and its card is
+    checked (`emozoo.card_check`). A card on the Hub that was edited by hand keeps what was written there; see
+    `emozoo.card_text.merge_cards`.
 
     Args:
         folder: the model folder, with a card (README.md).
@@ -110,17 +114,21 @@ def push(
         )
     if gated not in (None, "auto", "manual"):
         raise PushError(f"gated is {gated!r}: write auto or manual")
-    hub = connect(token=token)
-    plan = plan_push(folder, repo, private=private, token=token)
-    if plan.head is None:
-        if pr:
-            raise ModelNotFoundError(f"there is no {hub.url(repo)} that a pull request could go to")
-        plan = _create(plan, hub, private)
-    if gated:
-        with _granted(plan, hub):
-            hub.api.update_repo_settings(repo, gated=gated)
-    published = _commit(plan, hub, pr, message or f"emozoo: {Path(folder).name}")
-    published = replace(published, sha256=_read_back(plan, published, hub), notes=plan.notes)
+    hub, folder = connect(token=token), Path(folder)
+    _check(folder)
+    with (
+        tempfile.TemporaryDirectory() as place
+    ):  # what is proved is what is published, whatever happens to the folder
+        plan = plan_push(_copied(folder, Path(place)), repo, private=private, token=token)
+        if plan.head is None:
+            if pr:
+                raise ModelNotFoundError(f"there is no {hub.url(repo)} that a pull request could go to")
+            plan = _create(plan, hub, private)
+        if gated:
+            with _granted(plan, hub):
+                hub.api.update_repo_settings(repo, gated=gated)
+        published = _commit(plan, hub, pr, message or f"emozoo: {folder.name}")
+        published = replace(published, sha256=_read_back(plan, published, hub), notes=plan.notes)
     if tag:
         _tag(published, tag, hub)
     if collection:
@@ -144,7 +152,8 @@ def plan_push(
     """
     if parse(repo).revision != "main":
         raise PushError(f"{repo}: a model is pushed to org/name; its commit is what comes of it")
-    hub, files = connect(token=token), _proved(Path(folder), repo)
+    hub = connect(token=token)
+    files = _proved(Path(folder), repo, hub)
     if hub.offline:
         raise OfflineError(f"{repo}: pushing needs the Hub, and offline mode is on (HF_HUB_OFFLINE)")
     try:
@@ -154,18 +163,47 @@ def plan_push(
     return _compare(Plan(repo, files), info, hub, private)
 
 
-def _proved(folder: Path, repo: str) -> dict[str, Path | bytes]:
-    """Return the files of a model folder that loads, in a fresh process, as what was saved."""
-    from emozoo.folder import CARD, MANIFEST, REQUIRED, RUN, check_manifest
+def _check(folder: Path) -> None:
+    """Check that a folder is a model folder, and that its card may be shown."""
+    from emozoo.card_check import folder_problems
+    from emozoo.folder import check_manifest
 
     check_manifest(folder)
-    if not (folder / CARD).is_file():
-        raise PushError(f"{folder} has no {CARD}: a model is published with a card. Training writes one.")
-    card = (folder / CARD).read_text(encoding="utf-8").replace(HERE, f"hub:{repo}")
-    check_card(card)
+    if problems := folder_problems(folder):
+        listed = "\n  ".join(problems)
+        raise PushError(
+            f"{folder} is not pushed; its card is not ready (`emozoo card check dir:{folder}`):\n  {listed}"
+        )
+
+
+def _copied(folder: Path, place: Path) -> Path:
+    copy = place / folder.resolve().name
+    for name in _names(folder):
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(folder / name, copy / name)
+    return copy
+
+
+def _names(folder: Path) -> list[str]:
+    """Return the files of a folder that are published: the model, its card, and what the card shows and rests on."""
+    from emozoo.card_check import RECORDS
+    from emozoo.folder import CARD, MANIFEST, REQUIRED, RUN
+
+    pictures = dict.fromkeys(_PICTURE.findall((folder / CARD).read_text(encoding="utf-8")))
+    records = [f"{RECORDS}/{path.name}" for path in sorted((folder / RECORDS).glob("*.json"))]
+    return [
+        name for name in (*REQUIRED, RUN, MANIFEST, CARD, *pictures, *records) if (folder / name).is_file()
+    ]
+
+
+def _proved(folder: Path, repo: str, hub: Hub) -> dict[str, Path | bytes]:
+    """Return the files of a model folder that loads, in a fresh process, as what was saved."""
+    from emozoo.folder import CARD
+
+    _check(folder)
     reload(folder)
-    paths = {name: folder / name for name in (*REQUIRED, RUN, MANIFEST) if (folder / name).is_file()}
-    return {**paths, CARD: card.encode()}
+    card = addressed((folder / CARD).read_text(encoding="utf-8"), repo, hub.url(repo))
+    return {**{name: folder / name for name in _names(folder)}, CARD: card.encode()}
 
 
 def reload(folder: Path) -> None:
@@ -183,9 +221,11 @@ def reload(folder: Path) -> None:
         raise PushError(f"{folder} is not pushed: a fresh process does not load it.\n{done.stderr.strip()}")
 
 
-def _info(repo: str, hub: Hub) -> Any:
+def _info(repo: str, hub: Hub, revision: str | None = None) -> Any:
     with explained(repo, hub.url(repo)):
-        return persistently(lambda: hub.api.model_info(repo, files_metadata=True, timeout=10))
+        return persistently(
+            lambda: hub.api.model_info(repo, revision=revision, files_metadata=True, timeout=10)
+        )
 
 
 def _compare(plan: Plan, info: Any, hub: Hub, private: bool) -> Plan:
@@ -248,27 +288,49 @@ def _commit(plan: Plan, hub: Hub, pr: bool, title: str) -> Published:
         *(CommitOperationAdd(name, plan.files[name]) for name in plan.changed),
         *(CommitOperationDelete(name) for name in plan.removed),
     ]
+    if pr and (opened := _opened(plan, hub, title)):
+        return replace(opened, new=False)
     try:
         made = hub.api.create_commit(
             plan.repo, operations, commit_message=title, parent_commit=head, create_pr=pr
         )
     except Exception as error:
-        landed = None if pr else _landed(plan, hub)
+        landed = _landed(plan, hub, title if pr else None)
         if landed is None:
             raise _refusal(plan, hub, error) from None
-        return Published(plan.repo, landed, f"{hub.url(plan.repo)}/commit/{landed}")
+        return landed
     return Published(plan.repo, made.oid, made.commit_url, pull_request=made.pr_url)
 
 
-def _landed(plan: Plan, hub: Hub) -> str | None:
-    """Return the head commit if it holds what was pushed: the answer may have been lost, not the commit."""
-    try:
+def _landed(plan: Plan, hub: Hub, pull_request: str | None) -> Published | None:
+    """Return what was pushed, if the Hub holds it: the answer may have been lost, not the commit."""
+    with suppress(EmozooError):
+        if pull_request is not None:
+            return _opened(plan, hub, pull_request)
         info = _info(plan.repo, hub)
-    except EmozooError:
-        return None
+        if _holds(info, plan):
+            return Published(plan.repo, info.sha, f"{hub.url(plan.repo)}/commit/{info.sha}")
+    return None
+
+
+def _opened(plan: Plan, hub: Hub, title: str) -> Published | None:
+    """Return the open pull request of this title that holds what is to be pushed, if there is one."""
+    url = hub.url(plan.repo)
+    with explained(plan.repo, url):
+        found = hub.api.get_repo_discussions(
+            plan.repo, discussion_type="pull_request", discussion_status="open"
+        )
+        for request in [item for item in found if item.title == title]:
+            info = _info(plan.repo, hub, f"refs/pr/{request.num}")
+            if _holds(info, plan):
+                return Published(plan.repo, info.sha, f"{url}/commit/{info.sha}", pull_request=request.url)
+    return None
+
+
+def _holds(info: Any, plan: Plan) -> bool:
     there = {row.rfilename: row for row in info.siblings or ()}
     whole = all(name in there and _same(there[name], data) for name, data in plan.files.items())
-    return info.sha if whole and not set(plan.removed) & set(there) else None
+    return whole and not set(plan.removed) & set(there)
 
 
 @contextmanager

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 import yaml
+from huggingface_hub import ModelCard
+from records import LABELS, small_record
 
-from emozoo.card import BEGIN, END, render_card
+from emozoo.card import BEGIN, END, metadata, render_card
 from emozoo.zoo import entries
 
 TRAINED = [entry for entry in entries() if entry.record is not None]
@@ -18,7 +21,7 @@ TRAINED = [entry for entry in entries() if entry.record is not None]
 def test_every_committed_card_is_what_its_record_renders_to(entry) -> None:
     written = entry.folder / "card.md"
     pictures = tuple(f"pictures/{path.name}" for path in sorted((entry.folder / "pictures").glob("*.png")))
-    text = render_card(entry.record, written.read_text() if written.exists() else "", pictures)
+    text = render_card(entry.record, written.read_text() if written.exists() else "", pictures, entry.name)
     assert (entry.folder / "README.md").read_text() == text
 
 
@@ -55,8 +58,6 @@ def test_figures_of_the_split_that_chose_the_checkpoint_are_called_validation_fi
 
 
 def test_the_hub_reads_the_header() -> None:
-    from huggingface_hub import ModelCard
-
     card = ModelCard((TRAINED[0].folder / "README.md").read_text(), ignore_metadata_errors=False)
     assert card.data.library_name == "emozoo"
     assert card.data.eval_results
@@ -66,3 +67,136 @@ def test_nothing_is_left_to_fill_in() -> None:
     for path in (Path(entry.folder) / "README.md" for entry in TRAINED):
         text = path.read_text()
         assert not [word for word in ("TODO", "More Information Needed", "None", "nan") if word in text]
+
+
+def rows(text: str) -> dict[str, list[str]]:
+    """Return the cells of a card's tables by their first cell."""
+    lines = [line.strip("|").split("|") for line in text.splitlines() if line.startswith("|")]
+    return {cells[0].strip(): [cell.strip() for cell in cells[1:]] for cells in lines}
+
+
+def test_every_category_has_its_number_and_an_interval() -> None:
+    shown = rows(render_card(small_record()))
+    for place, label in enumerate(LABELS):
+        recall = f"{50 + place}.00% [{41 + place}.00%, {59 + place}.00%]"
+        assert shown[label] == [str(30 + place), f"{60 + place}.00%", recall, f"{55 + place}.00%"]
+    assert shown["accuracy (WAR)"] == ["61.23% [59.23%, 63.23%]"]
+    assert shown["always guessing the most frequent class"] == ["15.58%"]
+
+
+def test_every_dimension_stands_beside_what_a_constant_reaches() -> None:
+    shown = rows(render_card(small_record()))
+    assert shown["dominance"][:3] == ["230", "0.402 [0.382, 0.422]", "0.452 [0.432, 0.472]"]
+    assert shown["dominance, constant (mean of this split)"] == [
+        "230", "0.135", "-", "0.025", "0.089", "0.069", "0.235"
+    ]  # fmt: skip
+
+
+def test_how_often_category_and_vad_contradict_each_other_is_said() -> None:
+    text = " ".join(render_card(small_record()).split())
+    assert "contradict each other (rule table `quadrants`) for 13.42% of 231 samples" in text
+    assert "the annotations themselves for 5.51% of 200." in text
+    record = small_record()
+    record["result"]["consistency"] = None
+    assert "contradict" not in render_card(record)
+
+
+def test_use_limits_and_people_are_in_every_card_once_and_in_the_authors_words_where_there_are_some() -> None:
+    plain = render_card(small_record())
+    own = "## Intended use\n\nOurs.\n\n## Out of scope use\n\nTheirs.\n\n### People\n\nWho.\n"
+    written = render_card(small_record(), own)
+    for heading in ("# Intended use", "# Out of scope", "# People"):
+        assert plain.count(heading) == written.count(heading) == 1
+    assert "of different age, gender or skin tone was not measured" in plain
+    assert "skin tone" not in written
+    assert plain.index("# People") < plain.index(END)
+    assert written.index(END) < written.index("# People")
+
+
+@pytest.mark.parametrize(
+    ("change", "gone"),
+    [
+        (lambda r: r["recipe"]["card"].update(licence=""), ["licence of the weights", "\nlicense:"]),
+        (lambda r: r["recipe"]["card"].update(summary=""), ["It is for tests."]),
+        (lambda r: r["data"].update(licence="", citation=""), ["terms of the data", "data_license", "Source of the"]),
+        (lambda r: r["result"]["heads"].pop("vad"), ["constant", "CCC", "### vad"]),
+        (lambda r: r["result"]["heads"].pop("emotion"), ["### emotion", "precision", "(WAR)"]),
+    ],
+    ids=["licence", "summary", "terms", "no vad", "no categories"],
+)  # fmt: skip
+def test_what_is_not_known_is_left_out(change, gone) -> None:
+    whole, record = render_card(small_record()), small_record()
+    change(record)
+    text = render_card(record)
+    for words in gone:
+        assert words in whole
+        assert words not in text
+    assert not re.findall(r"\b(None|nan|TODO)\b|: *$|\"\"|\[\]|\n{4}", text, re.MULTILINE)
+
+
+def test_a_head_of_a_kind_that_is_new_shows_its_metrics() -> None:
+    record = small_record()
+    record["result"]["heads"]["pain"] = {
+        "task": "pain", "n": 17, "primary": "r", "metrics": {"r": {"value": 0.31, "interval": [0.2, 0.4]}}
+    }  # fmt: skip
+    text = render_card(record)
+    assert "### pain (n = 17)" in text
+    assert rows(text)["r"] == ["0.310 [0.200, 0.400]"]
+
+
+def test_the_header_says_what_the_hub_wants_to_know() -> None:
+    fields = metadata(small_record())
+    assert fields["library_name"] == "emozoo"
+    assert fields["pipeline_tag"] == "image-classification"
+    assert (fields["license"], fields["data_license"]) == ("mit", "none: they are drawn")
+    assert fields["datasets"] == ["drawings"]
+    assert fields["metrics"] == ["accuracy", "ccc", "f1", "recall", "rmse"]
+    assert "base_model" not in fields
+    results = ModelCard(render_card(small_record()), ignore_metadata_errors=False).data.eval_results
+    found = {result.metric_name: result for result in results}
+    accuracy = found["emotion: accuracy (WAR)"]
+    assert (accuracy.metric_type, accuracy.metric_value) == ("accuracy", 0.6123)
+    assert accuracy.metric_args["n"] == 231
+    assert (accuracy.dataset_type, accuracy.dataset_split) == ("drawings", "test")
+    assert (accuracy.source_name, accuracy.source_url) == ("record of the run", "run.json")
+    assert found["vad: CCC, mean"].metric_value == 0.4873
+
+
+@pytest.mark.parametrize("how", ["task", "sampling"])
+def test_a_model_of_videos_is_one_on_the_hub_too(how) -> None:
+    record = small_record()
+    if how == "task":
+        record["recipe"]["card"]["task"] = "video"
+    else:
+        record["recipe"]["model"] |= {"sampling": {"name": "clips"}, "aggregator": {"name": "ceflnet"}}
+    fields = metadata(record)
+    assert fields["pipeline_tag"] == "video-classification"
+    assert fields["model-index"][0]["results"][0]["task"]["type"] == "video-classification"
+    text = render_card(record)
+    assert 'model.predict("clip.mp4")' in text
+    if how == "sampling":
+        assert "resnet18 and ceflnet, 12,345 parameters" in text
+        assert "a video of one face, its frames chosen by `clips`" in text
+
+
+def test_a_model_that_started_from_one_of_the_hub_names_it() -> None:
+    record = small_record()
+    record["init"] = {"source": "faces", "sha256": "0" * 64, "tensors": 3, "of": 4}
+    assert "base_model" not in metadata(record)
+    assert "started from the weights of faces (3 of 4 tensors)" in render_card(record)
+    record["init"] |= {"repo": "alice/faces", "commit": "1" * 40}
+    assert metadata(record)["base_model"] == "alice/faces"
+    assert metadata(record)["base_model_relation"] == "finetune"
+
+
+@pytest.mark.parametrize(
+    ("licence", "fields"),
+    [
+        ("CC-BY-4.0", {"license": "cc-by-4.0"}),
+        ("For research only", {"license": "other", "license_name": "For research only"}),
+    ],
+)
+def test_a_licence_that_the_hub_has_no_id_for_is_named_in_words(licence, fields) -> None:
+    record = small_record()
+    record["recipe"]["card"]["licence"] = licence
+    assert fields.items() <= metadata(record).items()

@@ -58,7 +58,8 @@ def _show(published: Published) -> None:
         typer.echo(f"note: {note}")
     typer.echo(f"{'published' if published.new else 'nothing to publish, the Hub has it'}: {published.url}")
     if published.pull_request:
-        typer.echo(f"pull request: {published.pull_request}")
+        state = "opened" if published.new else "open already, with the same files"
+        typer.echo(f"pull request, {state}: {published.pull_request}")
     typer.echo(published.line)
 
 

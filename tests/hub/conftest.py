@@ -7,20 +7,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
+from askers import ALICE
 from huggingface_hub import constants
+from records import small_record
 from server import HubServer
-from small import photos, tiny_model
+from small import tiny_model
 
 from emozoo import publish
-from emozoo.card import BEGIN, END
+from emozoo.card import render_card
 from emozoo.folder import load_model, save_model, verify_golden
-from emozoo.model import EmotionModel
 from emozoo.publish import Published, push
-
-ALICE = "hf_alice_secret"
-PIXELS = torch.from_numpy(photos(2))[:, None]
-CARD = f"---\nlibrary_name: emozoo\nlicense: mit\ntags: [emozoo]\n---\n{BEGIN}\n# Model {{}}\n{END}\n"
 
 
 @pytest.fixture
@@ -51,7 +47,9 @@ def originals(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     place = tmp_path_factory.mktemp("models")
     for seed in (1, 2):
         model = tiny_model(seed, backbone={"name": "resnet18", "stem": "strided", "width": 2})
-        save_model(model, place / str(seed), {"name": f"run-{seed}"}, CARD.format(seed))
+        record = small_record(f"run-{seed}", seed, accuracy=0.6 + seed / 100)
+        record["recipe"]["card"]["title"] = f"Model {seed}"
+        save_model(model, place / str(seed), record, render_card(record))
     return place / "1", place / "2"
 
 
@@ -75,9 +73,3 @@ def pushed(hub: HubServer, folders: tuple[Path, Path], reload_here: None) -> Pub
     hub.requests.clear()
     hub.authorisations.clear()
     return published
-
-
-def same(model: EmotionModel, folder: Path) -> bool:
-    """Say whether a model computes, bit by bit, what the one in a folder does."""
-    outputs, right = (m.predict_outputs(PIXELS) for m in (model, load_model(folder, "cpu")))
-    return outputs.keys() == right.keys() and all(torch.equal(outputs[name], right[name]) for name in right)

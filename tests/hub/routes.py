@@ -156,6 +156,20 @@ def refs(request: Request, name: str) -> Any:
             "converts": [], **pulls}  # fmt: skip
 
 
+def discussions(request: Request, name: str) -> Any:
+    repo, status = _repo(request, name), request.query.get("status", ["all"])[0]
+    rows = [
+        {"num": int(ref.rpartition("/")[2]), "title": repo.commits[sha].title, "createdAt": EPOCH,
+         "status": "closed" if ref in repo.closed else "open", "isPullRequest": True, "author": {"name": "alice"},
+         "repo": {"name": repo.id, "type": "model"}}
+        for ref, sha in repo.pulls.items()
+    ]  # fmt: skip
+    rows = [row for row in rows if status in ("all", row["status"])]
+    size, page = 2, int(request.query.get("p", ["0"])[0])  # a page is small, so that tests turn it
+    shown = rows[page * size : (page + 1) * size]
+    return {"discussions": shown, "count": len(rows), "start": page * size}
+
+
 def commits(request: Request, name: str, revision: str) -> Any:
     repo, rows = _repo(request, name), []
     sha: str | None = repo.find(revision)
@@ -332,6 +346,7 @@ ROUTES = [
     ("POST", MODEL + r"/paths-info/" + REV, paths_info),
     ("GET", MODEL + r"/refs", refs),
     ("GET", MODEL + r"/commits/" + REV, commits),
+    ("GET", MODEL + r"/discussions", discussions),
     ("POST", MODEL + r"/branch/" + REV, create_branch),
     ("POST", MODEL + r"/tag/" + REV, create_tag),
     ("DELETE", MODEL + r"/tag/" + REV, delete_tag),

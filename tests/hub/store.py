@@ -81,6 +81,7 @@ class Repo:
     branches: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
     pulls: dict[str, str] = field(default_factory=dict)
+    closed: set[str] = field(default_factory=set)
 
     @property
     def owner(self) -> str:

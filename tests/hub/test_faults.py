@@ -8,7 +8,7 @@ import warnings
 from pathlib import Path
 
 import pytest
-from conftest import ALICE, same
+from askers import ALICE, same
 from huggingface_hub import CommitOperationAdd, HfApi
 
 import emozoo

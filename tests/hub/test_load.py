@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from conftest import ALICE, same
+from askers import ALICE, same
 from huggingface_hub import CommitOperationAdd, HfApi, constants
 from PIL import Image
 from small import photos
@@ -56,6 +56,8 @@ def test_a_model_knows_the_commit_that_its_name_meant_and_the_weights_that_it_ha
     }  # fmt: skip
     assert f"source: {NAME} (hub:alice/faces@{pushed.commit}), weights sha256 {sha256}" in repr(model)
     assert emozoo.load(f"{NAME}@{pushed.commit}", "cpu").source.commit == pushed.commit
+    shown = CliRunner().invoke(app, ["info", NAME, "--json"], catch_exceptions=False).stdout
+    assert json.loads(shown)["source"] == model.source.record()
     assert pushed.commit in CliRunner().invoke(app, ["verify", NAME], catch_exceptions=False).stdout
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -9,8 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from conftest import ALICE, same
-from huggingface_hub import HfApi, constants
+from askers import ALICE, same
+from huggingface_hub import HfApi, ModelCard, constants
 from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
@@ -26,10 +28,11 @@ from emozoo.errors import (
     UnknownModelError,
 )
 from emozoo.folder import write_manifest
-from emozoo.publish import plan_push, push
+from emozoo.publish import Published, plan_push, push
 from emozoo.stamps import sha256
 
 NAME = "alice/faces"
+PLAIN = "---\nlibrary_name: emozoo\nlicense: mit\ndata_license: drawn\n---\n# A model of which nothing was measured\n"
 
 
 @pytest.fixture
@@ -39,6 +42,12 @@ def api(hub) -> HfApi:
 
 def commits(hub) -> list[str]:
     return list(hub.store.repos[NAME].commits)
+
+
+def card_of(hub) -> str:
+    """Return the card on the Hub's main branch."""
+    repo = hub.store.repos[NAME]
+    return repo.commits[repo.branches["main"]].files["README.md"].data.decode()
 
 
 def test_a_model_that_a_fresh_process_finds_changed_is_not_pushed(hub, folders):
@@ -56,7 +65,9 @@ def test_a_proved_model_is_published_and_the_line_that_is_given_loads_it(hub, fo
     assert hub.store.repos[NAME].private
     assert commits(hub)[1:] == [published.commit]
     assert published.url == f"{hub.url}/{NAME}/commit/{published.commit}"
-    assert published.sha256 == {path.name: sha256(path) for path in folders[0].iterdir()}
+    assert published.sha256 == {path.name: sha256(path) for path in folders[0].iterdir()} | {
+        "README.md": hashlib.sha256(card_of(hub).encode()).hexdigest()
+    }
     assert hub.store.repos[NAME].tags == {"v1": published.commit}
     assert published.line == f'emozoo.load("hub:{NAME}@{published.commit}")'
     assert same(eval(published.line, {"emozoo": emozoo}), folders[0])
@@ -80,6 +91,7 @@ def test_a_second_model_is_one_more_commit_of_what_has_changed(hub, pushed, fold
 
 def test_a_record_that_the_new_model_lacks_is_removed(hub, pushed, folders):
     (folders[1] / "run.json").unlink()
+    (folders[1] / "README.md").write_text(PLAIN)
     write_manifest(folders[1])
     assert plan_push(folders[1], NAME).removed == ("run.json",)
     push(folders[1], NAME)
@@ -121,29 +133,89 @@ def test_a_damaged_folder_is_not_pushed(hub, folders):
 
 def test_what_was_written_on_the_hub_by_hand_stays(hub, pushed, folders, api):
     card = (folders[0] / "README.md").read_text()
-    edited = card.replace("license: mit", "license: cc-by-4.0\nlanguage: en  # spoken") + "\n## By hand\n"
+    edited = card.replace('license: "mit"', "license: cc-by-4.0\nlanguage: en  # spoken") + "\n## By hand\n"
     api.upload_file(path_or_fileobj=edited.encode(), path_in_repo="README.md", repo_id=NAME)
     push(folders[1], NAME, private=False)
-    there = hub.store.repos[NAME].commits[commits(hub)[-1]].files["README.md"].data.decode()
+    there = card_of(hub)
     assert "# Model 2" in there
     assert "# Model 1" not in there
     assert there.endswith("\n## By hand\n")
     assert "language: en  # spoken" in there
-    assert "license: mit" in there
+    assert 'license: "mit"' in there
+    assert "cc-by" not in there
     count = len(commits(hub))
     assert not push(folders[1], NAME, private=False).new
     assert len(commits(hub)) == count
 
 
-def test_a_published_card_shows_the_line_that_loads_it_from_the_hub(hub, folders, reload_here):
-    template = (Path(emozoo.__file__).parent / "card.md.jinja").read_text()
-    [line] = [line for line in template.splitlines() if "emozoo.load(" in line]
-    card = folders[0] / "README.md"
-    card.write_text(f"{card.read_text()}\n{line}\n")
+def test_a_published_card_names_its_repository_where_the_one_at_home_names_its_folder(
+    hub, folders, reload_here
+):
+    at_home = (folders[0] / "README.md").read_text()
+    assert 'emozoo.load("dir:.")' in at_home
     commit = push(folders[0], NAME).commit
-    there = hub.store.repos[NAME].commits[commit].files["README.md"].data.decode()
-    assert there.endswith(f'model = emozoo.load("hub:{NAME}")\n')
-    assert not push(folders[0], NAME).new
+    there = card_of(hub)
+    assert f'model = emozoo.load("hub:{NAME}")\n' in there
+    [results] = ModelCard(there).data.to_dict()["model-index"]
+    assert results["results"][0]["source"]["url"] == f"{hub.url}/{NAME}/blob/main/run.json"
+    assert (folders[0] / "README.md").read_text() == at_home
+    assert push(folders[0], NAME).commit == commit
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("license", "lacks `license`, the licence of the weights: set card.licence in the recipe, or write"),
+        ("data_license", "lacks `data_license`, the terms of the training data: write `data_license: ...`"),
+        ("library_name", "lacks `library_name: emozoo`"),
+    ],
+)
+def test_a_card_without_a_licence_is_not_pushed_and_what_to_write_is_said(hub, folders, line, said):
+    card = folders[0] / "README.md"
+    card.write_text("".join(row for row in card.open() if not row.startswith(f"{line}:")))
+    with pytest.raises(
+        PushError, match=f"(?s)is not pushed; its card is not ready.*emozoo card check dir:.*{said}"
+    ):
+        push(folders[0], NAME)
+    assert hub.requests == []
+    assert CliRunner().invoke(app, ["push", str(folders[0]), NAME]).exit_code == 1
+
+
+def test_a_figure_that_no_record_backs_is_not_pushed(hub, folders, reload_here):
+    with open(folders[0] / "README.md", "a") as card:
+        card.write("\nOn our own photos it is right in 93.4 % of cases.\n")
+    with pytest.raises(PushError, match=r"no record backs the figure 93\.4 %; .* needs a record in records/"):
+        push(folders[0], NAME)
+    assert hub.requests == []
+    (folders[0] / "records").mkdir()
+    (folders[0] / "records" / "photos.json").write_text(json.dumps({"accuracy": 0.934, "n": 500}))
+    commit = push(folders[0], NAME).commit
+    assert "records/photos.json" in hub.store.repos[NAME].commits[commit].files
+
+
+def test_pictures_that_the_card_shows_go_with_it_and_nothing_else_of_the_folder_does(
+    hub, folders, reload_here
+):
+    (folders[0] / "pictures").mkdir()
+    for name in ("curves", "unused"):
+        (folders[0] / "pictures" / f"{name}.png").write_bytes(b"\x89PNG")
+    (folders[0] / "notes.txt").write_text("mine")
+    with open(folders[0] / "README.md", "a") as card:
+        card.write("\n![curves](pictures/curves.png)\n![x](../../secret.png) ![x](pictures/none.png)\n")
+    commit = push(folders[0], NAME).commit
+    assert set(hub.store.repos[NAME].commits[commit].files) == {
+        ".gitattributes", "README.md", "config.json", "golden.safetensors", "manifest.json", "model.safetensors",
+        "pictures/curves.png", "run.json",
+    }  # fmt: skip
+    assert same(emozoo.load(f"hub:{NAME}", "cpu"), folders[0])
+
+
+def test_what_is_published_is_what_was_proved_though_the_folder_changes_meanwhile(hub, folders, reload_here):
+    weights = folders[0] / "model.safetensors"
+    proved = sha256(weights)
+    hub.fault("POST /api/repos/create", before=lambda: weights.write_bytes(b"something else"))
+    assert push(folders[0], NAME).sha256["model.safetensors"] == proved
+    emozoo.load(f"hub:{NAME}", "cpu")
 
 
 def test_a_card_that_arrives_damaged_is_not_merged(hub, pushed, folders):
@@ -230,10 +302,42 @@ def test_a_stranger_offers_a_model_by_a_pull_request(hub, pushed, folders):
     assert published.pull_request == f"{hub.url}/{NAME}/discussions/1"
     assert same(emozoo.load(f"hub:{NAME}", "cpu"), folders[0])
     assert same(emozoo.load(f"hub:{NAME}@refs/pr/1", "cpu"), folders[1])
+    again = push(folders[1], NAME, private=False, pr=True, token=token)
+    assert (again.new, again.commit) == (False, published.commit)
+    assert again.pull_request == published.pull_request
+    assert list(hub.store.repos[NAME].pulls) == ["refs/pr/1"]
     with pytest.raises(ModelNotFoundError, match="that a pull request could go to"):
         push(folders[1], "alice/none", pr=True, token=token)
     with pytest.raises(PushError, match="a pull request is not the model yet"):
         push(folders[1], NAME, pr=True, tag="v1")
+
+
+def test_a_pull_request_that_is_closed_or_holds_something_else_is_not_taken_for_this_one(
+    hub, pushed, folders
+):
+    def offer(folder: Path) -> Published:
+        return push(folder, NAME, private=False, pr=True, message="a better model")
+
+    first = offer(folders[1])
+    card = folders[1] / "README.md"
+    for line in ("one", "two", "three"):
+        card.write_text(card.read_text() + f"\n{line}\n")
+        assert offer(folders[1]).new
+    assert len(hub.store.repos[NAME].pulls) == 4
+    assert not offer(folders[1]).new
+    hub.store.repos[NAME].closed.update(hub.store.repos[NAME].pulls)
+    again = offer(folders[1])
+    assert again.new
+    assert again.pull_request != first.pull_request
+
+
+def test_a_pull_request_whose_answer_is_lost_is_found_and_not_opened_twice(hub, pushed, folders):
+    hub.fault("POST .*/commit/main", lost=True)
+    published = push(folders[1], NAME, private=False, pr=True)
+    assert published.new
+    assert published.pull_request == f"{hub.url}/{NAME}/discussions/1"
+    assert not push(folders[1], NAME, private=False, pr=True).new
+    assert list(hub.store.repos[NAME].pulls) == ["refs/pr/1"]
 
 
 def test_gating_comes_before_the_files_and_the_collection_after(hub, folders, reload_here):
