@@ -15,15 +15,16 @@ from typing import Any
 from accelerate import PartialState
 from accelerate.state import AcceleratorState
 
+from emozoo.data.features import backbone_key
 from emozoo.errors import EmozooError, RecipeError
 from emozoo.evaluation.summary import Run, summarise
 from emozoo.evaluation.summary_report import Point, write_summary
 from emozoo.model import EmotionModel
 from emozoo.recipe import Recipe, parse_recipe
 from emozoo.training.data import TrainingData, load_training_data
-from emozoo.training.record import recipe_record
+from emozoo.training.record import changes, recipe_record
 from emozoo.training.run import finished, read_record, train
-from emozoo.training.trainer import Interrupted, changes
+from emozoo.training.trainer import Interrupted
 
 ERROR = "error.txt"
 """What went wrong, in the folder of a run that failed."""
@@ -164,16 +165,16 @@ class SharedData:
 
     def __call__(self, recipe: Recipe, model: EmotionModel) -> TrainingData:
         """Return a recipe's data; only the last ones are kept."""
-        key = _data_key(recipe)
+        key = _data_key(recipe, model)
         if self.data is None or key != self.key:
             self.data = None  # before the next are read: both may not fit
             self.data, self.key = load_training_data(recipe, model), key
         return self.data
 
 
-def _data_key(recipe: Recipe) -> Any:
+def _data_key(recipe: Recipe, model: EmotionModel) -> Any:
     """Return what data depend on; those of a frozen backbone are its features, and so depend on its weights."""
-    frozen = (recipe.train.init, recipe.train.seed) if recipe.train.freeze else None
+    frozen = backbone_key(model) if recipe.train.freeze else None
     return recipe.data, recipe.model.model_dump(exclude={"aggregator", "heads"}), frozen
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 from collections.abc import Sequence
@@ -77,3 +78,12 @@ def model_record(model: EmotionModel) -> dict[str, Any]:
     from emozoo.cost import count_macs, count_parameters
 
     return {"parameters": count_parameters(model), "macs": count_macs(model.config)}
+
+
+def changes(before: Any, now: Any, path: str = "") -> list[str]:
+    """List the keys in which two recipes, as they are recorded, differ: a line each."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        keys = [*before, *(key for key in now if key not in before)]
+        lines = [changes(before.get(key), now.get(key), f"{path}.{key}" if path else key) for key in keys]
+        return [line for group in lines for line in group]
+    return [] if before == now else [f"  {path}: was {json.dumps(before)}, is {json.dumps(now)}"]

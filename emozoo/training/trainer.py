@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import math
 import signal
 import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, nullcontext
-from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NoReturn
@@ -28,7 +26,12 @@ from emozoo.training import checkpoint
 from emozoo.training.data import TrainingData
 from emozoo.training.objective import Learner
 from emozoo.training.optim import MovingAverage, learning_rate, make_optimizer
+from emozoo.training.progress import Progress
+from emozoo.training.record import changes, recipe_record
 from emozoo.training.tracker import JsonlTracker
+
+LAST = "last"
+"""The value of `train.select_by` that keeps the last epoch, so that no split selects."""
 
 WINDOW = 20
 """Steps between looks at the loss: on a GPU each look waits for it."""
@@ -229,8 +232,6 @@ class Trainer:
         """Measure on the selection split, keep the best, write a checkpoint."""
         outputs = run(self.evaluated, self.data.select, accelerator=self.accelerator)
         measured = measure(self.evaluated, outputs, self.data.select.targets)
-        head, metric = self.selector
-        value = measured[head]["metrics"][metric]["value"]
         row = self.progress.close_epoch(self.steps_per_epoch)
         row |= {
             f"select.{h}.{m}": v["value"] for h, part in measured.items() for m, v in part["metrics"].items()
@@ -238,14 +239,15 @@ class Trainer:
         row |= {"select.loss": self._select_loss(outputs), "lr": self.optimizer.param_groups[0]["lr"]}
         self.progress.history.append(row)
         self.accelerator.log({key: v for key, v in row.items() if v is not None}, step=self.progress.step)
-        if self.progress.is_best(f"{head}.{metric}", value) and self.accelerator.is_main_process:
+        value = float(row["epoch"]) if self.selector == LAST else row[f"select.{self.selector}"]
+        if self.progress.is_best(self.selector, value) and self.accelerator.is_main_process:
             tensors = {"model": self.evaluated.state_dict()}
             checkpoint.write(self.checkpoints, "best", self.progress.step, tensors, self.progress.best)
         self.save()
         shown = "-" if value is None else f"{value:.4f}"
         best = self.progress.best["value"]
         bar.set_postfix_str(
-            f"loss {row['loss']:.3f}, {head}.{metric} {shown}, best {best if best is None else round(best, 4)}"
+            f"loss {row['loss']:.3f}, {self.selector} {shown}, best {best if best is None else round(best, 4)}"
         )
 
     def _select_loss(self, outputs: dict[str, Tensor]) -> float | None:
@@ -279,8 +281,6 @@ class Trainer:
     @cached_property
     def identity(self) -> dict[str, Any]:
         """What a checkpoint must share with the run that resumes it; hashing the data is done once."""
-        from emozoo.training.record import recipe_record
-
         return {"recipe": recipe_record(self.recipe), "fingerprint": self.data.train.fingerprint()}
 
     def resume(self) -> bool:
@@ -331,56 +331,6 @@ class Trainer:
         )  # fmt: skip
 
 
-class Progress:
-    """How far a run is: steps done, sums of the running epoch, the epochs' history, the best one."""
-
-    def __init__(self) -> None:
-        self.started = datetime.now(UTC).isoformat(timespec="seconds")
-        self.step = 0
-        self.seconds = 0.0
-        self.sums: dict[str, float] = {}
-        self.last: dict[str, float] = {}
-        self.counts: dict[str, int] = {}
-        self.history: list[dict[str, Any]] = []
-        self.best: dict[str, Any] = {"metric": None, "value": None, "epoch": None, "step": None}
-
-    def add(self, name: str, value: float) -> None:
-        """Add one step's value to the running epoch."""
-        self.last[name] = value
-        self.sums[name] = self.sums.get(name, 0.0) + value
-        self.counts[name] = self.counts.get(name, 0) + 1
-
-    def close_epoch(self, steps_per_epoch: int) -> dict[str, Any]:
-        """Return the epoch's means and start the next."""
-        means = {name: self.sums[name] / self.counts[name] for name in self.sums}
-        row = {
-            "epoch": self.step // steps_per_epoch,
-            "step": self.step,
-            "seconds": round(self.seconds, 3),
-            **means,
-        }
-        self.sums, self.counts, self.seconds = {}, {}, 0.0
-        return row
-
-    def is_best(self, metric: str, value: float | None) -> bool:
-        """Say whether an epoch beats all before it, and remember it if so."""
-        if value is None or (self.best["value"] is not None and value <= self.best["value"]):
-            return False
-        self.best = {"metric": metric, "value": value, "epoch": self.history[-1]["epoch"], "step": self.step}
-        return True
-
-    def state(self) -> dict[str, Any]:
-        """Return everything as JSON values."""
-        return vars(self)
-
-    @classmethod
-    def from_state(cls, state: dict[str, Any]) -> Progress:
-        """Return the progress that `state` described."""
-        progress = cls()
-        vars(progress).update(state)
-        return progress
-
-
 def epoch_order(count: int, seed: int, epoch: int) -> Tensor:
     """Return the order of an epoch's samples: a function of seed and epoch alone."""
     return torch.from_numpy(np.random.default_rng([seed, 2**31 + epoch]).permutation(count))
@@ -399,14 +349,14 @@ def _batch_sizes(recipe: Recipe, samples: int, processes: int) -> tuple[int, int
     return batch, batch // parts
 
 
-def _selector(recipe: Recipe, model: EmotionModel, data: TrainingData) -> tuple[str, str]:
-    """Return the head and metric that choose the checkpoint, which the selection split must be able to measure."""
+def _selector(recipe: Recipe, model: EmotionModel, data: TrainingData) -> str:
+    """Return "head.metric" that chooses the checkpoint, which the selection split must be able to measure; or LAST."""
     select = data.select
+    if recipe.train.select_by == LAST:
+        return LAST
     blank = {name: torch.zeros(len(select), int(head.out_features)) for name, head in model.heads.items()}  # ty: ignore
     measured = measure(model, blank, select.targets)
-    known = {
-        f"{head}.{metric}": (head, metric) for head, part in measured.items() for metric in part["metrics"]
-    }
+    known = [f"{head}.{metric}" for head, part in measured.items() for metric in part["metrics"]]
     first = next((f"{head}.{part['primary']}" for head, part in measured.items()), "any head")
     wanted = recipe.train.select_by or first
     if wanted not in known:
@@ -414,21 +364,12 @@ def _selector(recipe: Recipe, model: EmotionModel, data: TrainingData) -> tuple[
             f"train.select_by: the selection split {data.splits.select_name!r} cannot measure {wanted!r}."
             f"{suggest(wanted, known)} It can measure: {', '.join(known) or 'nothing, it has no targets'}"
         )
-    return known[wanted]
+    return wanted
 
 
 def _mean(losses: list[tuple[Tensor, dict[str, Tensor]]]) -> tuple[Tensor, dict[str, Tensor]]:
     total = torch.stack([loss for loss, _ in losses]).mean()
     return total, {name: torch.stack([parts[name] for _, parts in losses]).mean() for name in losses[0][1]}
-
-
-def changes(before: Any, now: Any, path: str = "") -> list[str]:
-    """List the keys in which two recipes, as they are recorded, differ: a line each."""
-    if isinstance(before, dict) and isinstance(now, dict):
-        keys = [*before, *(key for key in now if key not in before)]
-        lines = [changes(before.get(key), now.get(key), f"{path}.{key}" if path else key) for key in keys]
-        return [line for group in lines for line in group]
-    return [] if before == now else [f"  {path}: was {json.dumps(before)}, is {json.dumps(now)}"]
 
 
 @contextmanager

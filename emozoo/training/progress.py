@@ -1,0 +1,56 @@
+"""How far a run is."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+
+class Progress:
+    """How far a run is: steps done, sums of the running epoch, the epochs' history, the best one."""
+
+    def __init__(self) -> None:
+        self.started = datetime.now(UTC).isoformat(timespec="seconds")
+        self.step = 0
+        self.seconds = 0.0
+        self.sums: dict[str, float] = {}
+        self.last: dict[str, float] = {}
+        self.counts: dict[str, int] = {}
+        self.history: list[dict[str, Any]] = []
+        self.best: dict[str, Any] = {"metric": None, "value": None, "epoch": None, "step": None}
+
+    def add(self, name: str, value: float) -> None:
+        """Add one step's value to the running epoch."""
+        self.last[name] = value
+        self.sums[name] = self.sums.get(name, 0.0) + value
+        self.counts[name] = self.counts.get(name, 0) + 1
+
+    def close_epoch(self, steps_per_epoch: int) -> dict[str, Any]:
+        """Return the epoch's means and start the next."""
+        means = {name: self.sums[name] / self.counts[name] for name in self.sums}
+        row = {
+            "epoch": self.step // steps_per_epoch,
+            "step": self.step,
+            "seconds": round(self.seconds, 3),
+            **means,
+        }
+        self.sums, self.counts, self.seconds = {}, {}, 0.0
+        return row
+
+    def is_best(self, metric: str, value: float | None) -> bool:
+        """Say whether an epoch beats all before it, and remember it if so."""
+        if value is None or (self.best["value"] is not None and value <= self.best["value"]):
+            return False
+        self.best = {"metric": metric, "value": value, "epoch": self.history[-1]["epoch"], "step": self.step}
+        return True
+
+    def state(self) -> dict[str, Any]:
+        """Return everything as JSON values."""
+        return vars(self)
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> Progress:
+        """Return the progress that `state` described."""
+        progress = cls()
+        vars(progress).update(state)
+        return progress
