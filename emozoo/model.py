@@ -18,8 +18,10 @@ from emozoo.errors import ContractError, RecipeError
 from emozoo.recipe import ModelConfig, Part, Recipe, load_recipe
 
 if TYPE_CHECKING:
+    from emozoo.faces import FaceDetector
     from emozoo.predictions import Prediction, Predictions
     from emozoo.source import Source
+    from emozoo.timeline import Timeline
     from emozoo.weights import Store
 
 
@@ -134,7 +136,6 @@ class EmotionModel(nn.Module):
             )
         return self.backbone_features(x.flatten(0, 2)).unflatten(0, (batch, clips, frames))
 
-    @torch.inference_mode()
     def outputs(self, media: Tensor, tta: TTA = "none", mask: Tensor | None = None) -> Output:
         """Return what the model says of decoded media, averaged over the views of test-time augmentation.
 
@@ -147,9 +148,10 @@ class EmotionModel(nn.Module):
             tta: test-time augmentation.
             mask: bool (N, clips, frames), True for frames that are there.
         """
+        lay_out(self)
         like = next(self.parameters())
         mask = None if mask is None else mask.to(like.device)
-        with evaluating(self):
+        with torch.inference_mode(), evaluating(self):
             views = self.preprocessor.views(media.to(like.device), tta).to(like.dtype)
             many = None if mask is None else mask.repeat_interleave(views.shape[1], 0)
             output = self(views.flatten(0, 1), many)
@@ -176,23 +178,45 @@ class EmotionModel(nn.Module):
         self,
         source: Any,
         *,
+        faces: str | FaceDetector = "auto",
+        window: float | None = None,
+        hop: float | None = None,
+        every: int = 1,
+        frame_rate: float | None = None,
         tta: TTA = "none",
         batch_size: int = 32,
-    ) -> Prediction | Predictions:
-        """Predict one photo or many.
+    ) -> Prediction | Timeline | Predictions:
+        """Predict the faces of photos and videos.
+
+        Models learn from pictures of faces, cut out in one way (`preprocess.face_margin`), and answer anything else
+        wrongly without a sign of it. So by default faces are looked for, in photos as in videos, and nothing is
+        guessed from a picture's size or shape: pictures that are faces already need `faces="none"`, and where no
+        detector can be used that is an error. The detector that was taken is the result's `detector`.
 
         Args:
-            source: a path, PIL image, array (H, W[, C]) or tensor ([C, ]H, W) gives one `Prediction`; a list
-                of those, a folder or a glob pattern gives `Predictions`, whose `errors` says what failed.
+            source: a photo, which is a path, PIL image, array (H, W[, C]) or tensor ([C, ]H, W), gives a
+                `Prediction`; the path of a video, a `Timeline`. A list of those, a folder or a glob pattern gives
+                `Predictions`, whose `errors` says what failed.
+            faces: "auto" for the best detector that can be used here, the name of one, one that
+                `emozoo.faces.open_detector` has opened with options, or "none".
+            window: seconds of a video that are judged together, face by face; 0 for each frame by itself. By default
+                4 for models that sample videos, which take their frames in each window, and 1 for models of images,
+                whose answers are averaged over it.
+            hop: seconds from one window to the next; by default half a window, or a whole one for models of images.
+            every: look at every n-th frame of a video only; all that follows costs that much less.
+            frame_rate: take folders for videos, an image a frame, so many a second; else they are collections.
             tta: test-time augmentation.
             batch_size: images a forward pass.
 
         Raises:
-            DataError: the one image that was given cannot be read; nothing matches a folder or pattern.
+            DataError: the one source that was given cannot be read; nothing matches a folder or pattern.
+            DetectorUnavailableError: no face detector can be used here; says how to get one.
         """
         from emozoo.predictions import predict
+        from emozoo.watching import Pace
 
-        return predict(self, source, tta=tta, batch_size=batch_size)
+        pace = Pace(window, hop, every, frame_rate)
+        return predict(self, source, faces=faces, pace=pace, tta=tta, batch_size=batch_size)
 
     def save(self, folder: str | Path, *, store: Store = "fp32") -> Path:
         """Write config.json, model.safetensors, golden.safetensors and a manifest; see `emozoo.folder.save_model`."""
@@ -237,6 +261,17 @@ def evaluating(model: nn.Module) -> Generator[None]:
     finally:
         for module in training:
             module.training = True
+
+
+def lay_out(model: nn.Module) -> None:
+    """Lay kernels (out, in, H, W) out channels-last, as fast convolutions want them; values and sharing stay.
+
+    Loading leaves that to the first use: until then, weights are the memory-mapped file's.
+    """
+    with torch.inference_mode(False):
+        for weight in model.parameters():
+            if weight.ndim == 4 and not weight.is_contiguous(memory_format=torch.channels_last):
+                weight.data = weight.data.contiguous(memory_format=torch.channels_last)
 
 
 def _resolve(config: ModelConfig) -> dict[str, registry.Resolved]:

@@ -335,3 +335,19 @@ def test_a_model_without_parts_to_choose_is_what_the_recipe_says_and_no_more() -
     model = create(tiny_config(heads={"vad": HEADS["vad"]}, backbone=BACKBONE))
     assert list(model.heads) == ["vad"]
     assert model.aggregator is None
+
+
+# --- layout -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ambient", [False, True], ids=["plainly", "in inference mode"])
+def test_predicting_lays_kernels_out_for_speed_and_leaves_a_model_that_trains(ambient: bool) -> None:
+    model = tiny_model()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    with torch.inference_mode(ambient):
+        model.predict_outputs(torch.zeros(1, 1, 48, 48, dtype=torch.uint8))
+    kernels = [weight for weight in model.parameters() if weight.ndim == 4]
+    assert all(weight.is_contiguous(memory_format=torch.channels_last) for weight in kernels)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    model.train()(images(2)).heads["emotion"].sum().backward()
+    assert all(weight.grad is not None for weight in kernels)

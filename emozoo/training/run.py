@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -24,12 +25,15 @@ from emozoo.recipe import Recipe, Train
 from emozoo.training import record
 from emozoo.training.data import TrainingData, load_training_data
 from emozoo.training.tracker import JsonlTracker
-from emozoo.training.trainer import Trainer
+from emozoo.training.trainer import LAST, Trainer
 from emozoo.trees import RECORD_LIMIT, read_tree
 from emozoo.versions import versions
 
 MODEL = "model"
 """The model folder inside a run's folder."""
+
+COPY = re.compile(r"^backbone\.copies\.\d+\.")
+"""What the weights of a copy, in a backbone of several, are called; each copy starts from the same backbone."""
 
 VALIDATION = "These are validation figures: the split that they are measured on also chose the checkpoint."
 
@@ -143,8 +147,9 @@ def initialise(model: EmotionModel, recipe: Recipe) -> dict[str, Any] | None:
 
     loaded = load(recipe.train.init, "cpu")
     source, own = loaded.state_dict(), model.state_dict()
+    found = {name: source.get(COPY.sub("backbone.", name)) for name in own}
     fitting = {
-        name: value for name, value in source.items() if name in own and own[name].shape == value.shape
+        name: value for name, value in found.items() if value is not None and own[name].shape == value.shape
     }
     if not fitting:
         raise TrainingError(f"train.init: no tensor of {recipe.train.init} fits this model by name and shape")
@@ -159,9 +164,6 @@ def _finish(
 ) -> None:  # fmt: skip
     """Measure the reported split once, and write everything; run.json comes last and marks the run as finished."""
     samples = data.report(recipe, model)
-    model = model.to(
-        memory_format=torch.contiguous_format
-    )  # as it is when it is loaded: the figures are the same
     result, outputs = evaluate(
         model, samples,
         split=data.splits.report_name, tta=recipe.data.tta,
@@ -174,7 +176,7 @@ def _finish(
     run_record |= {
         "data": record.data_record(data.reader, data.splits, roles, recipe.model.labels),
         "result": result,
-        "selected_on": data.splits.select_name,
+        "selected_on": None if recipe.train.select_by == LAST else data.splits.select_name,
         "reported_on": data.splits.report_name,
         "training_seconds": round(sum(row["seconds"] for row in run_record["history"]), 1),
         "session_seconds": round(seconds, 1),
@@ -186,7 +188,7 @@ def _finish(
     pictures = draw_history(folder, run_record["history"], run_record["best"])
     pictures += draw_result(folder, model, samples, outputs, result)
     facts = {"model": recipe.name, "dataset": data.reader.title, "versions": versions()}
-    notes = [VALIDATION] if recipe.data.report is None else []
+    notes = [VALIDATION] if run_record["selected_on"] == run_record["reported_on"] else []
     write_report({**facts, **result, "notes": notes}, folder, pictures)
     temporary = folder / f".{RUN}"
     temporary.write_text(json.dumps(run_record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -20,7 +20,7 @@ from emozoo.data.augment import Augmenter, mix
 from emozoo.data.media import Batch
 from emozoo.errors import RecipeError, ResumeError, TrainingError, suggest
 from emozoo.evaluation.evaluate import measure, run
-from emozoo.model import EmotionModel
+from emozoo.model import EmotionModel, lay_out
 from emozoo.recipe import Recipe
 from emozoo.training import checkpoint
 from emozoo.training.data import TrainingData
@@ -58,7 +58,8 @@ class Trainer:
         train = recipe.train
         self.recipe, self.train, self.data, self.folder = recipe, train, data, folder
         self.accelerator, self.device = accelerator, accelerator.device
-        self.model = model.to(self.device).to(memory_format=torch.channels_last)
+        self.model = model.to(self.device)
+        lay_out(self.model)
         self.learner = Learner(self.model, train, data.train.targets).to(self.device)
         self.optimizer = make_optimizer(train.optimizer, self.learner)
         self.average = MovingAverage(self.model, train.ema) if train.ema else None

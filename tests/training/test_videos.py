@@ -361,3 +361,16 @@ def test_a_run_on_videos_is_the_same_every_time(moving: None, tmp_path: Path) ->
 
 def test_the_reader_of_a_recipe_gives_its_rows(moving: None) -> None:
     assert len(read(open_reader(recipe().data), "moving")) == 24
+
+
+def test_a_backbone_of_clips_trains(moving: None, tmp_path: Path) -> None:
+    shape = {"size": 24, "crop": 20, "colour": "rgb", "mean": [0.5] * 3, "std": [0.5] * 3}
+    clips = recipe(
+        model__backbone={"name": "r3d"},
+        model__aggregator={"name": "mean"},
+        model__preprocess=shape,
+        data__count=12,
+        train__epochs=1,
+    )
+    train(clips, tmp_path / "run", cpu=True)
+    assert load(tmp_path / "run" / "model", "cpu").input_kind == "clips"
