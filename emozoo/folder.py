@@ -344,7 +344,9 @@ def verify_golden(model: EmotionModel, folder: Path) -> float:
     path = folder / GOLDEN
     try:
         stored = load_file(path)
-        return difference(stored, golden(model, stored.get("input")))
+        if "input" not in stored:
+            raise CorruptModelError("it holds no input")
+        return difference(stored, golden(model, stored["input"]))
     except CorruptModelError as error:
         raise CorruptModelError(f"{path}: {error}. {_WAY_OUT}") from error
     except (SafetensorError, OSError) as error:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+import itertools
+import threading
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,6 +14,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
+from torch.nn.modules.module import (
+    register_module_module_registration_hook,
+    register_module_parameter_registration_hook,
+)
 from torch.overrides import TorchFunctionMode
 
 from emozoo.errors import ContractError, CorruptModelError, PluginLoadError
@@ -47,6 +54,7 @@ def assemble(config: ModelConfig, path: Path) -> tuple[EmotionModel, bool]:
     if _has_more_than(model, state):
         model, exact = _build(config, "cpu"), False
     stored = {name: value.to(state[name].dtype) for name, value in load_file(path).items()}
+    _check_numbers(stored, path)
     model.load_state_dict(stored, assign=True)
     left = [name for name, value in _tensors(model) if value.is_meta]
     if left:
@@ -89,9 +97,47 @@ class _NoRandomNumbers(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
+PARTS = 20_000
+"""Modules and parameters above which a config is refused; the largest models that there are have a quarter of it."""
+
+
+@contextmanager
+def _few_parts() -> Generator[None]:
+    """Stop a constructor that would not end, whose options ask for layers without number.
+
+    Raises:
+        CorruptModelError: the model would have more than `PARTS` modules and parameters.
+    """
+    count, thread = itertools.count(1), threading.get_ident()
+
+    def check(*_: object) -> None:
+        if threading.get_ident() == thread and next(count) > PARTS:
+            raise CorruptModelError(f"it would have more than {PARTS:,} modules and parameters")
+
+    hooks = [
+        register_module_module_registration_hook(check),
+        register_module_parameter_registration_hook(check),
+    ]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _check_numbers(stored: Mapping[str, Tensor], path: Path) -> None:
+    """Refuse weights that are NaN: nothing that such a model says means anything.
+
+    Without NaN a sum is none either, but of infinities, and takes a fraction of the time of looking at each value.
+    """
+    wrong = [name for name, value in stored.items() if value.sum().isnan() and value.isnan().any()]
+    if wrong:
+        raise CorruptModelError(f"{path} holds NaN in {', '.join(wrong[:5])}, as where training has diverged")
+
+
 def _build(config: ModelConfig, device: str) -> EmotionModel:
     try:
-        with torch.random.fork_rng(devices=[]), torch.device(device):
+        with torch.random.fork_rng(devices=[]), torch.device(device), _few_parts():
             if device != "meta":
                 return EmotionModel(config)
             with _NoRandomNumbers():

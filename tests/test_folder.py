@@ -370,7 +370,7 @@ def diverge(model: EmotionModel) -> None:
         (EmotionModel.half, "torch.float16, the model that is loaded has torch.float32"),
         (EmotionModel.bfloat16, "stored BF16"),
         (change_head, "missing: heads.emotion.layers.1.weight"),
-        (diverge, "not finite"),
+        (diverge, "holds NaN in"),
     ],
     ids=["half precision", "brain floats", "another head", "not a number"],
 )
@@ -411,7 +411,7 @@ def rewrite_golden(folder: Path, **changes: torch.Tensor | None) -> None:
         ({"output.emotion": torch.zeros(2, 1)}, "golden outputs are"),
         ({"output.emotion": None}, "golden outputs are"),
         ({"output.other": torch.zeros(2, 1)}, "golden outputs are"),
-        ({"input": None}, "golden outputs are"),
+        ({"input": None}, "holds no input"),
         ({"input": torch.zeros(2, 3, 48, 48, dtype=torch.uint8)}, "the golden input is"),
         ({"input": torch.zeros(0, 1, 48, 48, dtype=torch.uint8)}, "the golden input is"),
         ({"input": torch.zeros(2, 1, 48, 48)}, "the golden input is"),

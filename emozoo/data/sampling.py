@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field, model_validator
 
 from emozoo.errors import DataError
-from emozoo.table import Positive, Table
+from emozoo.table import Count, Table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -74,12 +74,12 @@ class Clips(Sampler):
     """
 
     name: Literal["clips"]
-    frames: Positive = 105
-    window: Positive = 75
-    clips: Positive = 7
-    length: Positive = 15
-    stride: Positive = 10
-    per_clip: Positive = 5
+    frames: Count = 105
+    window: Count = 75
+    clips: Count = 7
+    length: Count = 15
+    stride: Count = 10
+    per_clip: Count = 5
 
     @model_validator(mode="after")
     def _agree(self) -> Clips:
@@ -119,9 +119,9 @@ class Thirds(Sampler):
     """
 
     name: Literal["thirds"]
-    parts: Positive = 3
+    parts: Count = 3
     test: Literal["all", "centres"] = "all"
-    cap: Positive | None = None
+    cap: Count | None = None
     """Most frames in testing; of longer videos, as many are taken, evenly spaced."""
 
     def rows(self, frames: int, rng: Generator | None) -> Rows:
@@ -140,8 +140,8 @@ class Segments(Sampler):
     """
 
     name: Literal["segments"]
-    segments: Positive = 8
-    length: Positive = 2
+    segments: Count = 8
+    length: Count = 2
 
     def rows(self, frames: int, rng: Generator | None) -> Rows:
         """Return (1, segments * length) indices, in the order of time."""
@@ -163,7 +163,7 @@ class Uniform(Sampler):
     """
 
     name: Literal["uniform"]
-    frames: Positive = 16
+    frames: Count = 16
     jitter: bool = True
 
     def rows(self, frames: int, rng: Generator | None) -> Rows:
@@ -175,7 +175,7 @@ class All(Sampler):
     """Every frame, in one clip; of videos of more than `cap` frames, `cap` of them, evenly spaced."""
 
     name: Literal["all"]
-    cap: Positive | None = None
+    cap: Count | None = None
 
     def rows(self, frames: int, rng: Generator | None) -> Rows:  # noqa: ARG002 nothing is drawn
         """Return (1, frames) or (1, cap) indices."""
@@ -190,8 +190,8 @@ class Sliding(Sampler):
     """
 
     name: Literal["sliding"]
-    length: Positive = 16
-    stride: Positive = 8
+    length: Count = 16
+    stride: Count = 8
 
     def rows(self, frames: int, rng: Generator | None) -> Rows:
         """Return (1, length) indices in training, (windows, length) in testing."""

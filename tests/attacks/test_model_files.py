@@ -19,7 +19,7 @@ import torch
 from attacked import FILES, edit, flipped, refused, rewrite, same
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from safetensors.torch import load_file, save, save_file
+from safetensors.torch import load_file, save
 from small import tiny_model
 
 from emozoo.errors import CorruptModelError, EmozooError, MissingPluginError
@@ -368,13 +368,4 @@ def test_a_golden_file_of_another_model_fails_verification(
 ) -> None:
     rewrite(folder, "golden.safetensors", (originals[1] / "golden.safetensors").read_bytes())
     with pytest.raises(CorruptModelError, match="golden outputs differ"):
-        verify_golden(load_model(folder, "cpu"), folder)
-
-
-def test_weights_that_are_no_numbers_fail_verification(folder: Path) -> None:
-    tensors = load_file(folder / "model.safetensors")
-    tensors["heads.vad.layers.1.bias"].fill_(float("nan"))
-    save_file(tensors, folder / "model.safetensors")
-    write_manifest(folder)
-    with pytest.raises(CorruptModelError, match="not finite"):
         verify_golden(load_model(folder, "cpu"), folder)
