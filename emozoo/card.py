@@ -96,8 +96,12 @@ def _duration(seconds: float) -> str:
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds:02d} s"
 
 
-def write_card(folder: Path, run: Path) -> Path:
-    """Copy a finished run's record and pictures into a zoo entry and render its card; return the card's path."""
+def write_card(folder: Path, run: Path, *, weights: bool = False) -> Path:
+    """Copy a finished run's record and pictures into a zoo entry and render its card; return the card's path.
+
+    With `weights`, the entry also gets the model, its weights rounded to half precision: it is then a model folder,
+    and `emozoo.load` of its name needs no network.
+    """
     import shutil
 
     from emozoo.folder import CARD, RUN
@@ -113,7 +117,23 @@ def write_card(folder: Path, run: Path) -> Path:
     text = written.read_text(encoding="utf-8") if written.is_file() else ""
     card, shown = folder / CARD, tuple(f"{PICTURES}/{path.name}" for path in pictures)
     card.write_text(render_card(record, text, shown, folder.resolve().name), encoding="utf-8")
+    if weights:
+        _bundle(folder, run, record)
     return card
+
+
+def _bundle(folder: Path, run: Path, record: Mapping[str, Any]) -> None:
+    """Put a run's model into a folder that holds other things besides."""
+    import shutil
+    import tempfile
+
+    from emozoo.folder import load_model, save_model
+    from emozoo.training.run import MODEL
+
+    with tempfile.TemporaryDirectory() as place:
+        saved = save_model(load_model(run / MODEL, "cpu"), Path(place) / MODEL, record, store="fp16")
+        for file in saved.iterdir():
+            shutil.copy2(file, folder / file.name)
 
 
 def metadata(record: Mapping[str, Any]) -> dict[str, Any]:

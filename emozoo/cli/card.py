@@ -13,11 +13,14 @@ app = typer.Typer(help="Model cards.", no_args_is_help=True, rich_markup_mode=No
 def write(
     folder: Path = typer.Argument(help="A zoo entry's folder: recipe.toml and, if there is one, card.md."),
     run: Path = typer.Option(help="The finished run that the figures come from."),
+    weights: bool = typer.Option(
+        False, "--weights", help="Bundle the model too, its weights in half precision."
+    ),
 ) -> None:
     """Take a run's record and pictures into a zoo entry, and render its card from them."""
     from emozoo.card import write_card
 
-    typer.echo(f"written: {write_card(folder, run)}")
+    typer.echo(f"written: {write_card(folder, run, weights=weights)}")
 
 
 @app.command("check")

@@ -11,8 +11,11 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+import torch
+from safetensors.torch import load_file
 from small import RECIPE
 
+from emozoo import load
 from emozoo.stamps import sha256
 
 
@@ -140,6 +143,24 @@ def test_a_card_is_written_from_a_record_and_keeps_the_hand_written_part(place: 
     assert "n = 70" in text
     assert (entry / "pictures" / "emotion_confusion.png").exists()
     assert json.loads((entry / "run.json").read_text()) == record
+
+
+def test_an_entry_can_carry_its_weights_in_half_precision(place: Path) -> None:
+    entry = place / "bundled"
+    entry.mkdir()
+    (entry / "card.md").write_text("Of its makers.\n")
+    done = emozoo("card", "write", entry, "--run", "run0", "--weights", cwd=place)
+    assert done.returncode == 0, done.stderr
+    assert {"recipe.toml", "card.md"} & {path.name for path in entry.iterdir()} == {"card.md"}, (
+        "nothing is lost"
+    )
+    stored = load_file(entry / "model.safetensors")
+    assert {str(value.dtype) for value in stored.values() if value.ndim > 1} == {"torch.float16"}
+    whole, bundled = (load(folder, "cpu") for folder in (place / "run0" / "model", entry))
+    pixels = torch.randint(0, 256, (4, 1, 24, 24), dtype=torch.uint8)
+    outputs = [model.predict_outputs(pixels)["emotion"] for model in (whole, bundled)]
+    torch.testing.assert_close(*outputs, rtol=1e-2, atol=1e-2)
+    assert not torch.equal(*outputs)
 
 
 def test_an_unfinished_run_has_no_card(place: Path) -> None:
