@@ -54,6 +54,15 @@ class Targets:
         """Return the targets of some samples, by index tensor, mask or slice."""
         return Targets(self.label[index], self.vad[index])
 
+    def category_means(self) -> Tensor:
+        """Return the mean VAD of each category (C, 3) over the samples that have both; NaN where none has.
+
+        A soft label counts in every category by its share.
+        """
+        known = ~(self.vad.isnan() | self.label.isnan().any(1, keepdim=True))
+        shares, values = self.label.nan_to_num(), self.vad.masked_fill(~known, 0)
+        return shares.T @ values / (shares.T @ known.to(shares.dtype))
+
     def to(self, device: torch.device | str) -> Targets:
         """Return the targets on a device."""
         return Targets(self.label.to(device, non_blocking=True), self.vad.to(device, non_blocking=True))
@@ -82,7 +91,7 @@ class Backbone(Protocol):
         input_kind: "frames" for (N, C, H, W), "clips" for (N, C, T, H, W).
 
     A backbone may also have `orthogonal_convs() -> list[nn.Conv2d]`: the convolutions that `train.orthogonal`
-    regularises.
+    regularises; and a list `copies` of backbones, each of which `train.init` starts from the one backbone of a model.
     """
 
     out_features: int
@@ -148,6 +157,8 @@ class ConsistencyCost(Protocol):
 
     Attributes:
         differentiable: whether the cost carries a gradient; training warns where it does not.
+
+    A cost may also have `prepare(train: Targets) -> None`, called once before training with all training targets.
     """
 
     differentiable: bool

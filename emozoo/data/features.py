@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from emozoo.data.frames_cache import read_arrays, write_arrays
 from emozoo.data.media import Images, Videos
 from emozoo.data.samples import Samples
 from emozoo.data.videos import cache_key, every_frame
-from emozoo.errors import RecipeError
+from emozoo.errors import DataError, RecipeError
 from emozoo.model import EmotionModel, evaluating
 
 BATCH = 256
@@ -30,7 +31,7 @@ def extract(model: EmotionModel, samples: Samples, cache: Path | None = None) ->
     Args:
         model: the model whose backbone is frozen; where it is, the features are computed.
         samples: decoded or not.
-        cache: a folder to keep features of videos in, and to take them from where they are there.
+        cache: a folder to keep features in, and to take them from where they are there.
 
     Raises:
         RecipeError: the backbone sees whole clips, which a sampler draws anew each time.
@@ -40,9 +41,9 @@ def extract(model: EmotionModel, samples: Samples, cache: Path | None = None) ->
             "train.freeze needs a backbone that sees single frames; this one sees clips, drawn anew each time"
         )
     if isinstance(samples.media, Images):
-        index = torch.arange(len(samples)).split(BATCH)
-        pixels = torch.cat([_features(model, batch.x) for _, batch in samples.batches(index)])
-        return replace(samples, media=replace(samples.media, pixels=pixels, rows=None))
+        return replace(
+            samples, media=replace(samples.media, pixels=_of_images(model, samples, cache), rows=None)
+        )
     videos = samples.media
     if not isinstance(videos, Videos):
         raise RecipeError(f"train.freeze knows images and videos, not {type(videos).__name__}")
@@ -54,6 +55,54 @@ def extract(model: EmotionModel, samples: Samples, cache: Path | None = None) ->
             write_arrays(path, (array.numpy() for array in _of_videos(model, videos)))
         arrays = read_arrays(path)
     return replace(samples, media=replace(videos, arrays=arrays, counts=[len(array) for array in arrays]))
+
+
+def _of_images(model: EmotionModel, samples: Samples, cache: Path | None) -> Tensor:
+    """Return features (N, D); a cache is by image, so that folds and other parts of a dataset share it."""
+    path = cache and cache / f"features-images-{backbone_key(model)}.safetensors"
+    known = _read_images(path) if path else {}
+    names, found = [], dict[bytes, Tensor]()
+    for _, batch in samples.batches(torch.arange(len(samples)).split(BATCH)):
+        digests = [hashlib.sha256(image.numpy().tobytes()).digest() for image in batch.x]
+        new = [i for i, name in enumerate(digests) if name not in known]
+        if new:
+            found.update(zip((digests[i] for i in new), _features(model, batch.x[new]), strict=True))
+        names += digests
+    known |= found
+    if path and found:
+        digests = torch.frombuffer(bytearray(b"".join(known)), dtype=torch.uint8).view(-1, 32)
+        _write_images(path, {"images": digests, "features": torch.stack(list(known.values()))})
+    return torch.stack([known[name] for name in names])
+
+
+def _read_images(path: Path) -> dict[bytes, Tensor]:
+    """Return the features of a cache by the hash of their image; none where there is no cache yet."""
+    if not path.is_file():
+        return {}
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        tensors = load_file(path)
+        names = [name.numpy().tobytes() for name in tensors["images"]]
+        return dict(zip(names, tensors["features"], strict=True))
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise DataError(
+            f"{path} is no cache of features ({error}); delete it, it will be made anew"
+        ) from None
+
+
+def _write_images(path: Path, tensors: dict[str, Tensor]) -> None:
+    """Write a cache, which appears when it is complete."""
+    from safetensors.torch import save_file
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        save_file(tensors, temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def backbone_key(model: EmotionModel) -> str:

@@ -30,7 +30,7 @@ class Learner(nn.Module):
         self.model = model
         self.weights = {name: train.losses.get(name, Loss()).weight for name in model.heads}
         self.criteria = {name: _criterion(model, name, train, targets) for name in model.heads}
-        self.terms = [_term(model, index, term) for index, term in enumerate(train.consistency)]
+        self.terms = [_term(model, index, term, targets) for index, term in enumerate(train.consistency)]
         self.costs = nn.ModuleList(cost for cost, _, _, _ in self.terms)
         self.bn_per_frame = train.bn_per_frame
         self.orthogonal = train.orthogonal
@@ -89,12 +89,16 @@ def _criterion(model: EmotionModel, name: str, train: Train, targets: Targets) -
     return head.criterion(targets, **checked)
 
 
-def _term(model: EmotionModel, index: int, term: CostTerm) -> tuple[nn.Module, str, str, CostTerm]:
+def _term(
+    model: EmotionModel, index: int, term: CostTerm, targets: Targets
+) -> tuple[nn.Module, str, str, CostTerm]:
     where = f"train.consistency.{index}"
     category = _head_of(model, "classification", term.classification, where)
     regressor = _head_of(model, "vad", term.vad, where)
     dimensions = model.heads[regressor].dimensions
     cost = registry.build("consistency", term.name, term.options, model.labels, dimensions, where=where)
+    if hasattr(cost, "prepare"):
+        cost.prepare(targets)
     if not cost.differentiable and term.weight:
         warnings.warn(
             f"{where}: cost {term.name!r} carries no gradient: it is logged, but trains nothing. "

@@ -15,7 +15,7 @@ from emozoo.labels import DIMENSIONS, FER2013_LABELS
 from emozoo_datasets import ferplus as ferplus_labels
 from emozoo_datasets.fer2013_files import VAD_RANGE, read_form
 from emozoo_datasets.fer2013_forms import ORIGINAL, SIDE, Form, Rows, find_form, header, is_fer2013
-from emozoo_datasets.fer2013_joins import join_annotations, join_votes, read_annotations
+from emozoo_datasets.fer2013_joins import annotated_folds, join_annotations, join_votes, read_annotations
 from emozoo_datasets.image_checks import Problems, Report, count_classes, examine_images, some, stop
 from emozoo_datasets.rows import make_dataset, unique
 
@@ -45,6 +45,9 @@ class Fer2013:
         drop_not_faces: leave out images of which FER+ says that they show no face.
         blend: with FER2013's own labels, the share of FER+'s distribution in the training split's targets,
             where its votes settle something; labels of other splits stay what they are.
+        vad_folds: divide the training images that have VAD into so many folds, evenly over the categories
+            and the same on every machine; images without VAD, and other splits, are in none. 0 is off.
+        vad_only: leave out training images without VAD.
 
     Raises:
         DataError: the path holds no form of FER2013.
@@ -72,6 +75,8 @@ class Fer2013:
         contempt: bool = False,
         drop_not_faces: bool = False,
         blend: float = 0.0,
+        vad_folds: int = 0,
+        vad_only: bool = False,
     ) -> None:
         if not 0 <= blend <= 1 or (blend and annotation != "fer2013"):
             raise ValueError('blend is a share from 0 to 1, and for annotation = "fer2013" alone')
@@ -79,6 +84,8 @@ class Fer2013:
             raise ValueError(
                 'contempt is a label of FER+ only: set annotation = "ferplus-majority" or another'
             )
+        if vad_folds < 0 or vad_folds == 1:
+            raise ValueError("vad_folds is 0, or how many folds there are: 2 or more")
         if root is None:
             raise DataError("FER2013 is not generated: give the path of a copy, such as --data fer2013.csv")
         self._form = _form(root)
@@ -91,6 +98,8 @@ class Fer2013:
         self._contempt = contempt
         self._drop_not_faces = drop_not_faces
         self._blend = blend
+        self._vad_folds = vad_folds
+        self._vad_only = vad_only
         self.vad_scale = VAD_RANGE if vad is not None or _has_vad(self._form) else None
 
     @classmethod
@@ -115,6 +124,8 @@ class Fer2013:
             )
         if self._drop_not_faces:
             rows = rows.select(~ferplus_labels.not_a_face(rows.votes))
+        if self._vad_only:
+            rows = rows.select((rows.split != "train") | ~np.isnan(rows.vad).any(axis=1))
         if not len(rows):
             raise DataError(f"{self._form.files[0]} holds no images of FER2013")
         columns: dict[str, Any] = {
@@ -125,6 +136,8 @@ class Fer2013:
         }
         if self.vad_scale is not None:
             columns |= _canonical_vad(rows, self.vad_scale)
+        if self._vad_folds:
+            columns["fold"] = annotated_folds(rows, columns["id"], self._vad_folds)
         names = ferplus_labels.LABELS if self._contempt else FER2013_LABELS
         return make_dataset(columns, names)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -125,6 +127,28 @@ def join_annotations(rows: Rows, annotations: list[Annotation]) -> list[tuple[st
             rows.vad[found[0]] = item.vad
             taken.add(found[0])
     return left_out
+
+
+def annotated_folds(rows: Rows, ids: Sequence[str], count: int) -> list[int | None]:
+    """Return the fold, counted from 1, of each training image with VAD; None for every other row.
+
+    The images are dealt out in the order of their category and then of a hash of their id, so that a fold has
+    its share of each category, whatever the order of the rows.
+
+    Raises:
+        DataError: there are fewer images than folds.
+    """
+    annotated = np.flatnonzero((rows.split == "train") & ~np.isnan(rows.vad).any(axis=1))
+    if len(annotated) < count:
+        raise DataError(
+            f"vad_folds = {count}, but {len(annotated)} training images have valence, arousal and dominance: "
+            "give their annotations with the option vad, or fewer folds"
+        )
+    dealt = sorted(annotated, key=lambda i: (rows.label[i], hashlib.sha256(ids[i].encode()).digest()))
+    folds: list[int | None] = [None] * len(rows)
+    for position, index in enumerate(dealt):
+        folds[index] = position % count + 1
+    return folds
 
 
 def _mismatch(rows: Rows, item: Annotation, found: list[int], taken: set[int]) -> str | None:

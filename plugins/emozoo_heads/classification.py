@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from emozoo.contracts import Criterion, Targets
 from emozoo.errors import ContractError, RecipeError, TrainingError
-from emozoo_heads.mlp import Dropout, Fraction, Size, mlp
+from emozoo_heads.mlp import Dropout, Fraction, Part, Size, mlp, part_of
 
 
 class ClassificationHead(nn.Module):
@@ -21,6 +21,8 @@ class ClassificationHead(nn.Module):
         labels: the C category names, in the order of the logits.
         dropout: rate before the last layer.
         hidden: sizes of hidden layers, each followed by ReLU; none is a single linear layer.
+        part: [i, n], see the i-th of n equal parts of the features alone, counted from 1: the own copy of the
+            backbone `separate`.
     """
 
     task = "classification"
@@ -32,15 +34,17 @@ class ClassificationHead(nn.Module):
         *,
         dropout: Dropout = 0.0,
         hidden: tuple[Size, ...] = (),
+        part: Part | None = None,
     ) -> None:
         super().__init__()
         self.labels = tuple(labels)
         self.out_features = len(self.labels)
-        self.layers = mlp(in_features, hidden, self.out_features, dropout)
+        self.part = part_of(in_features, part)
+        self.layers = mlp(self.part.stop - self.part.start, hidden, self.out_features, dropout)
 
     def forward(self, features: Tensor) -> Tensor:
         """Map features (B, D) to logits (B, C)."""
-        return self.layers(features)
+        return self.layers(features[:, self.part])
 
     def criterion(
         self,

@@ -10,7 +10,26 @@ from torch import nn
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Dropout = Annotated[float, Field(ge=0, lt=1)]
+NonNegative = Annotated[float, Field(ge=0)]
 Size = Annotated[int, Field(gt=0)]
+
+
+Part = tuple[Size, Size]
+
+
+def part_of(in_features: int, part: Part | None) -> slice:
+    """Return which of the features (B, in_features) a head sees: the i-th of n equal parts, from 1, or all.
+
+    Raises:
+        ValueError: there is no such part, or the features do not divide into so many.
+    """
+    number, of = part or (1, 1)
+    if number > of or in_features % of:
+        raise ValueError(
+            f"part {[number, of]}: {in_features} features have no part {number} of {of} equal ones"
+        )
+    width = in_features // of
+    return slice((number - 1) * width, number * width)
 
 
 def mlp(in_features: int, hidden: Sequence[int], out_features: int, dropout: float) -> nn.Sequential:

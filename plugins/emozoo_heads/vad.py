@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from emozoo.contracts import Criterion, Targets
 from emozoo.errors import ContractError, TrainingError
 from emozoo.labels import DIMENSIONS
-from emozoo_heads.mlp import Dropout, Fraction, Size, mlp
+from emozoo_heads.mlp import Dropout, Fraction, NonNegative, Part, Size, mlp, part_of
 
 Dimension = Literal["valence", "arousal", "dominance"]
 
@@ -31,6 +31,8 @@ class VADHead(nn.Module):
             value (a sample beyond the bound would otherwise teach nothing); "none" leaves them unbounded.
         dropout: rate before the last layer.
         hidden: sizes of hidden layers, each followed by ReLU; none is a single linear layer.
+        part: [i, n], see the i-th of n equal parts of the features alone, counted from 1: the own copy of the
+            backbone `separate`.
     """
 
     task = "vad"
@@ -46,6 +48,7 @@ class VADHead(nn.Module):
         bounded: Literal["tanh", "clip", "none"] = "tanh",
         dropout: Dropout = 0.0,
         hidden: tuple[Size, ...] = (),
+        part: Part | None = None,
     ) -> None:
         super().__init__()
         if not dimensions or len(set(dimensions)) < len(dimensions):
@@ -56,19 +59,20 @@ class VADHead(nn.Module):
         self.out_features = len(dimensions)
         self.bounded = bounded
         self.columns = [DIMENSIONS.index(name) for name in dimensions]
-        self.layers = mlp(in_features, hidden, self.out_features, dropout)
+        self.part = part_of(in_features, part)
+        self.layers = mlp(self.part.stop - self.part.start, hidden, self.out_features, dropout)
         self.register_buffer("train_mean", torch.zeros(self.out_features))
 
     def forward(self, features: Tensor) -> Tensor:
         """Map features (B, D) to values (B, d)."""
-        values = self.layers(features)
+        values = self.layers(features[:, self.part])
         if self.bounded == "tanh":
             return values.tanh()
         if self.bounded == "clip":
             return values.detach().clamp(-1, 1) + (values - values.detach())
         return values
 
-    def criterion(self, train: Targets, *, ccc: Fraction = 0.0) -> Criterion:
+    def criterion(self, train: Targets, *, ccc: Fraction = 0.0, prior: NonNegative = 0.0) -> Criterion:
         """Return (1 - ccc) * MSE + ccc * (1 - mean CCC) over the labels of a batch; 0 where it has none.
 
         MSE is the mean over all present labels. CCC (Lin 1989) is taken over the batch, so small batches make
@@ -77,6 +81,8 @@ class VADHead(nn.Module):
         Args:
             train: all training targets.
             ccc: share of the CCC loss, from 0 to 1.
+            prior: weight of another MSE, where a value is missing but a category known: against the mean of
+                the category's annotated training samples (of a soft label, the expected one).
 
         Raises:
             TrainingError: a dimension has no label in all of the training data.
@@ -93,6 +99,7 @@ class VADHead(nn.Module):
                 "that out of the head's dimensions, or train on data that has it."
             )
         self.train_mean.copy_(values.nanmean(0))
+        means = self._target(train.category_means())
 
         def criterion(output: Tensor, targets: Targets) -> Tensor:
             target = self._target(targets.vad)
@@ -102,8 +109,12 @@ class VADHead(nn.Module):
                     f"({', '.join(self.dimensions)}); they must be equal, and are never broadcast"
                 )
             present = ~target.isnan()
+            expected = _expected(targets.label, means) if prior else target
             target = target.float().masked_fill(~present, 0)
             loss = (1 - ccc) * _mean_squared_error(output.float(), target, present)
+            if prior:
+                guessed = ~(present | expected.isnan())
+                loss = loss + prior * _mean_squared_error(output.float(), expected.nan_to_num(), guessed)
             return loss + ccc * _concordance_loss(output.float(), target, present) if ccc else loss
 
         return criterion
@@ -132,6 +143,13 @@ class VADHead(nn.Module):
             resamples=resamples,
             seed=0,
         )
+
+
+def _expected(label: Tensor, means: Tensor) -> Tensor:
+    """Return label (B, C) @ means (C, d); NaN for an unlabelled row, and for a share of a category without a mean."""
+    means = means.to(label)
+    unknown = label @ means.isnan().to(label) > 0
+    return (label @ means.nan_to_num()).masked_fill(unknown, float("nan"))
 
 
 def _mean_squared_error(output: Tensor, target: Tensor, present: Tensor) -> Tensor:

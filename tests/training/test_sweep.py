@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from accelerate.state import AcceleratorState
 from small import RECIPE
 from typer.testing import CliRunner
 
 from emozoo.cli.app import app
 from emozoo.errors import RecipeError, TrainingError
+from emozoo.model import EmotionModel
 from emozoo.recipe import Recipe, load_recipe
 from emozoo.training import batch, run
 from emozoo.training.batch import How, SharedData
@@ -237,7 +239,9 @@ def test_data_are_read_again_where_their_settings_or_a_frozen_backbone_differ(
         ("train.freeze=true", "train.optimizer.lr=0.5"),
         ("train.freeze=true", "train.seed=1"),
     ):
-        load(tiny_recipe(*overrides), None)
+        recipe = tiny_recipe(*overrides)
+        torch.manual_seed(recipe.train.seed)
+        load(recipe, EmotionModel(recipe.model))
     assert len(reads) == 5
 
 

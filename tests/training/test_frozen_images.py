@@ -1,0 +1,97 @@
+"""A frozen backbone sees each image once, whatever the fold, and the last epoch may be the one that is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from emozoo.data import features
+from emozoo.data.features import extract
+from emozoo.errors import DataError
+from emozoo.model import EmotionModel
+from emozoo.recipe import Recipe
+from emozoo.training.data import load_training_data
+from emozoo.training.run import initialise, read_record, train
+
+
+@pytest.fixture
+def seen(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many images each forward pass of a frozen backbone has had."""
+    counts: list[int] = []
+    forward = features._features
+
+    def counted(model: EmotionModel, pixels: torch.Tensor) -> torch.Tensor:
+        counts.append(len(pixels))
+        return forward(model, pixels)
+
+    monkeypatch.setattr(features, "_features", counted)
+    return counts
+
+
+def pixels(recipe: Recipe, model: EmotionModel):
+    return load_training_data(recipe, model).train
+
+
+def test_cached_features_are_those_that_are_computed_and_any_part_of_a_dataset_finds_its_own(
+    tiny_recipe: Callable[..., Recipe], tmp_path: Path, seen: list[int]
+) -> None:
+    model = EmotionModel(tiny_recipe().model)
+    samples = pixels(tiny_recipe(), model)
+    plain = extract(model, samples).media.fetch(torch.arange(len(samples))).x
+    part = pixels(tiny_recipe("data.labels=['happy', 'sad']"), model)
+    seen.clear()
+    found = extract(model, part, tmp_path).media.fetch(torch.arange(len(part))).x
+    assert sum(seen) == len(part)
+    whole = extract(model, samples, tmp_path).media.fetch(torch.arange(len(samples))).x
+    assert sum(seen) == len(samples)
+    torch.testing.assert_close(whole, plain)
+    again = extract(model, part, tmp_path).media.fetch(torch.arange(len(part))).x
+    assert sum(seen) == len(samples)
+    assert torch.equal(again, found)
+
+
+def test_another_backbone_has_a_cache_of_its_own_and_a_damaged_one_is_named(
+    tiny_recipe: Callable[..., Recipe], tmp_path: Path, seen: list[int]
+) -> None:
+    model = EmotionModel(tiny_recipe().model)
+    samples = pixels(tiny_recipe(), model)
+    extract(model, samples, tmp_path)
+    with torch.no_grad():
+        next(model.backbone.parameters()).add_(0.1)
+    extract(model, samples, tmp_path)
+    assert sum(seen) == 2 * len(samples)
+    assert len(list(tmp_path.iterdir())) == 2
+    for path in tmp_path.iterdir():
+        path.write_bytes(b"not tensors")
+    with pytest.raises(DataError, match=r"is no cache of features .* delete it"):
+        extract(model, samples, tmp_path)
+
+
+def test_select_by_last_keeps_the_last_epoch_and_selects_on_nothing(
+    tiny_recipe: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    recipe = tiny_recipe("train.select_by='last'", "train.epochs=3", "train.optimizer.lr=0.3")
+    record = read_record(train(recipe, tmp_path / "run", cpu=True))
+    assert record["best"] == {"metric": "last", "value": 3.0, "epoch": 3, "step": 21}
+    assert record["selected_on"] is None
+
+
+def test_each_of_several_copies_starts_from_the_one_backbone_of_a_model(
+    tiny_recipe: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    one = EmotionModel(tiny_recipe().model)
+    one.save(tmp_path / "one")
+    recipe = tiny_recipe(
+        "model.backbone={name='separate', copies=2, backbone={name='resnet18', stem='strided', width=4}}",
+        "model.heads.emotion.part=[1, 2]", "model.heads.vad.part=[2, 2]", f"train.init='dir:{tmp_path / 'one'}'",
+    )  # fmt: skip
+    several = EmotionModel(recipe.model)
+    found = initialise(several, recipe)
+    assert found is not None
+    assert found["tensors"] == found["of"]
+    for copy in several.backbone.copies:
+        for name, value in one.backbone.state_dict().items():
+            assert torch.equal(copy.state_dict()[name], value), name
