@@ -12,6 +12,10 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from emozoo.errors import DataError
+from emozoo.printable import printable
+from emozoo.trees import read_as
+
 if TYPE_CHECKING:
     from jinja2 import Template
 
@@ -109,6 +113,7 @@ def write_card(folder: Path, run: Path, *, weights: bool = False) -> Path:
 
     record = read_record(run)
     written = folder / "card.md"
+    _check_links(folder)
     (folder / PICTURES).mkdir(parents=True, exist_ok=True)
     pictures = sorted(run.glob("*.png"))
     for path in pictures:
@@ -116,7 +121,9 @@ def write_card(folder: Path, run: Path, *, weights: bool = False) -> Path:
     shutil.copy2(run / RUN, folder / RUN)
     text = written.read_text(encoding="utf-8") if written.is_file() else ""
     card, shown = folder / CARD, tuple(f"{PICTURES}/{path.name}" for path in pictures)
-    card.write_text(render_card(record, text, shown, folder.resolve().name), encoding="utf-8")
+    with read_as("the record of a run", run / RUN):
+        rendered = render_card(record, text, shown, folder.resolve().name)
+    card.write_text(rendered, encoding="utf-8")
     if weights:
         _bundle(folder, run, record)
     return card
@@ -134,6 +141,13 @@ def _bundle(folder: Path, run: Path, record: Mapping[str, Any]) -> None:
         saved = save_model(load_model(run / MODEL, "cpu"), Path(place) / MODEL, record, store="fp16")
         for file in saved.iterdir():
             shutil.copy2(file, folder / file.name)
+
+
+def _check_links(folder: Path) -> None:
+    """Refuse a folder, perhaps of somebody else, whose links would have other files written over."""
+    for path in (*folder.glob("*"), *folder.glob(f"{PICTURES}/*")):
+        if path.is_symlink():
+            raise DataError(f"{path} is a link, and is not written through; remove it")
 
 
 def metadata(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -186,4 +200,5 @@ def _scores(result: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 def json_yaml(tree: Mapping[str, Any]) -> str:
     """Return a table as YAML lines whose values are JSON, which every YAML reader reads."""
-    return "\n".join(f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in tree.items())
+    lines = (f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in tree.items())
+    return "\n".join(map(printable, lines))

@@ -5,7 +5,6 @@ A record is run.json beside the card, and any JSON file in `records/` beside it,
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from emozoo.card import metadata
 from emozoo.card_text import check_card, read_header, split_card
-from emozoo.errors import PushError
+from emozoo.errors import PushError, RecipeError
+from emozoo.trees import RECORD_LIMIT, read_tree
 
 if TYPE_CHECKING:
     from emozoo.zoo import Entry
@@ -54,13 +54,13 @@ def folder_problems(folder: Path) -> list[str]:
         text = path.read_text(encoding="utf-8")
         run = _read(folder / RUN) if (folder / RUN).is_file() else None
         more = [_read(file) for file in sorted((folder / RECORDS).glob("*.json"))]
-    except ValueError as error:
+    except (ValueError, RecipeError) as error:
         return [f"{folder}: a card is UTF-8, and a record is JSON: {error}"]
     return [f"{path}: {problem}" for problem in card_problems(text, run, more)]
 
 
-def _read(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
+def _read(path: Path) -> dict[str, Any]:
+    return read_tree(path, limit=RECORD_LIMIT)
 
 
 def card_problems(

@@ -7,7 +7,10 @@ from typing import Any
 
 from emozoo.card import BEGIN, END, HERE, RECORD_URL
 from emozoo.errors import PushError
+from emozoo.trees import DEPTH
 
+LIMIT = 1 << 17
+"""Signs of a header above which it is not read; one of a hundred metrics has a tenth of it."""
 _HEADER = re.compile(r"\s*---[ \t]*\n(.*?\n)---[ \t]*(?:\n|$)", re.DOTALL)
 _FIELD = re.compile(r"""^(?=["']?[\w-]+["']?[ \t]*:(?:\s|$))""", re.MULTILINE)
 _SECTION = re.compile(re.escape(BEGIN) + ".*?" + re.escape(END), re.DOTALL)
@@ -34,13 +37,11 @@ def read_header(text: str) -> dict[str, Any]:
     Raises:
         PushError: the card has none that the Hub could read; says why.
     """
-    import yaml
-
     header, _ = split_card(text)
     try:
-        fields = yaml.safe_load(header)
-    except (yaml.YAMLError, ValueError) as error:
-        raise PushError(f"the card's header is not YAML: {error}") from None
+        fields = _load(header)
+    except ValueError as error:
+        raise PushError(f"the card's header is not YAML that is read: {error}") from None
     if not isinstance(fields, dict):
         raise PushError("the card does not begin with a YAML header between lines of ---")
     return fields
@@ -120,10 +121,31 @@ def _fields(header: str) -> dict[Any, str]:
 
 def _table(header: str) -> dict[Any, Any]:
     """Return what YAML lines hold; nothing if that is no table."""
-    import yaml
-
     try:
-        tree = yaml.safe_load(header)
-    except (yaml.YAMLError, ValueError):
+        tree = _load(header)
+    except ValueError:
         return {}
     return tree if isinstance(tree, dict) else {}
+
+
+def _load(header: str) -> Any:
+    """Return what YAML lines hold.
+
+    Raises:
+        ValueError: they are not YAML, long, or nested deeply, or hold aliases: a few of these unfold to gigabytes.
+    """
+    import yaml
+
+    if len(header) > LIMIT:
+        raise ValueError(f"it is longer than {LIMIT:,} signs")
+    try:
+        depth = 0
+        for event in yaml.parse(header, yaml.SafeLoader):
+            if isinstance(event, yaml.AliasEvent):
+                raise ValueError("it holds an alias (*name); write out what it stands for")
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > DEPTH:
+                raise ValueError(f"it is nested deeper than {DEPTH} levels")
+        return yaml.safe_load(header)
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from None

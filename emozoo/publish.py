@@ -164,11 +164,17 @@ def plan_push(
 
 
 def _check(folder: Path) -> None:
-    """Check that a folder is a model folder, and that its card may be shown."""
+    """Check that a folder is a model folder, that its card may be shown, and that no link brings in other files."""
     from emozoo.card_check import folder_problems
     from emozoo.folder import check_manifest
 
     check_manifest(folder)
+    places = folder.resolve(), connect().cache.resolve()
+    for name in _names(folder):
+        if not any((folder / name).resolve().is_relative_to(place) for place in places):
+            raise PushError(
+                f"{folder / name} is a link out of the folder, and is not published; copy the file there"
+            )
     if problems := folder_problems(folder):
         listed = "\n  ".join(problems)
         raise PushError(
@@ -189,7 +195,9 @@ def _names(folder: Path) -> list[str]:
     from emozoo.card_check import RECORDS
     from emozoo.folder import CARD, MANIFEST, REQUIRED, RUN
 
-    pictures = dict.fromkeys(_PICTURE.findall((folder / CARD).read_text(encoding="utf-8")))
+    card = folder / CARD
+    text = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
+    pictures = dict.fromkeys(_PICTURE.findall(text))
     records = [f"{RECORDS}/{path.name}" for path in sorted((folder / RECORDS).glob("*.json"))]
     return [
         name for name in (*REQUIRED, RUN, MANIFEST, CARD, *pictures, *records) if (folder / name).is_file()
