@@ -11,10 +11,10 @@ from emozoo.folder import load_model
 from emozoo.model import EmotionModel
 
 ALICE = "hf_alice_secret"
-PIXELS = torch.from_numpy(photos(2))[:, None]
 
 
 def same(model: EmotionModel, folder: Path) -> bool:
     """Say whether a model computes, bit by bit, what the one in a folder does."""
-    outputs, right = (m.predict_outputs(PIXELS) for m in (model, load_model(folder, "cpu")))
+    pixels = torch.from_numpy(photos(2, model.preprocessor.config.size))[:, None]
+    outputs, right = (m.predict_outputs(pixels) for m in (model, load_model(folder, "cpu")))
     return outputs.keys() == right.keys() and all(torch.equal(outputs[name], right[name]) for name in right)
