@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, quote
 from store import EPOCH, LARGE, Blob, Commit, Refused, Repo
 
 if TYPE_CHECKING:
-    from server import Request
+    from server import Answer, Request
 
 
 def whoami(request: Request) -> Any:
@@ -295,15 +295,18 @@ def resolve(request: Request, name: str, revision: str, path: str) -> Any:
     if "/api/resolve-cache/" not in request.path:
         where = f"/api/resolve-cache/models/{name}/{commit.sha}/{quote(path)}"
         return Answer(b"", 307, headers | {"Location": where})
-    return Answer(blob.data, 200, headers)
+    return _part(request, blob.data, headers)
 
 
 def cdn(request: Request, oid: str) -> Any:
+    return _part(request, request.store.large[oid], {"ETag": f'"{oid}"', "Accept-Ranges": "bytes"})
+
+
+def _part(request: Request, data: bytes, headers: dict[str, str]) -> Answer:
+    """Return a file, or the range of it that is asked for."""
     from server import Answer
 
-    data = request.store.large[oid]
     wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", request.headers.get("Range") or "")
-    headers = {"ETag": f'"{oid}"', "Accept-Ranges": "bytes"}
     if wanted is None:
         return Answer(data, 200, headers)
     start, end = int(wanted[1]), int(wanted[2] or len(data) - 1) + 1
