@@ -17,20 +17,14 @@ import torch
 from PIL import Image
 from small import photos, tiny_model
 
+from emozoo.answers import PLACE
 from emozoo.data.samples import load_samples
 from emozoo.errors import DataError
 from emozoo.evaluation.evaluate import run
 from emozoo.model import EmotionModel
-from emozoo.predictions import (
-    Failure,
-    ParquetWriter,
-    Prediction,
-    Predictions,
-    expand,
-    form_of,
-    open_writer,
-    stream,
-)
+from emozoo.predictions import Prediction, Predictions, stream
+from emozoo.sources import expand
+from emozoo.writers import ParquetWriter, form_of, open_writer
 
 DIMENSIONS = ("valence", "arousal", "dominance")
 
@@ -51,6 +45,11 @@ def folder(tmp_path: Path) -> Path:
     (place / "c.png").write_bytes(b"no image at all")
     (place / "notes.txt").write_text("no image and not called one")
     return place
+
+
+def crops(model: EmotionModel, source: Any, **options: Any) -> Any:
+    """Predict pictures that are faces already."""
+    return model.predict(source, faces="none", **options)
 
 
 def close(first: Prediction, second: Prediction, tolerance: float = 1e-6) -> bool:
@@ -87,15 +86,15 @@ def forms_of(pixels: np.ndarray, place: Path) -> dict[str, Any]:
 
 def test_every_form_of_a_photo_gives_the_same_prediction(model: EmotionModel, tmp_path: Path) -> None:
     forms = forms_of(photos(1)[0], tmp_path)
-    expected = model.predict(forms["path"])
+    expected = crops(model, forms["path"])
     for name, form in forms.items():
-        assert model.predict(form).heads == expected.heads, name
-        assert model.predict(form).source == (str(form) if name in ("path", "text") else "image")
+        assert crops(model, form).heads == expected.heads, name
+        assert crops(model, form).source == (str(form) if name in ("path", "text") else "image")
 
 
 def test_a_prediction_is_the_softmax_and_the_values_of_the_outputs(model: EmotionModel) -> None:
     pixels = photos(1)[0]
-    found = model.predict(pixels)
+    found = crops(model, pixels)
     outputs = model.predict_outputs(torch.from_numpy(pixels)[None, None])
     exponentials = np.exp(outputs["emotion"][0].double().numpy())
     expected = dict(zip(model.labels, exponentials / exponentials.sum(), strict=True))
@@ -129,12 +128,12 @@ def test_what_is_no_photo_is_refused_with_what_is_wanted(
     model: EmotionModel, media: Any, message: str
 ) -> None:
     with pytest.raises(DataError, match=message):
-        model.predict(media)
+        crops(model, media)
 
 
 def test_a_broken_file_alone_raises_with_its_path(model: EmotionModel, folder: Path) -> None:
     with pytest.raises(DataError, match=r"photos/c\.png: not an image that can be read"):
-        model.predict(folder / "c.png")
+        crops(model, folder / "c.png")
 
 
 def test_a_photo_that_breaks_only_when_it_is_decoded_raises_too(model: EmotionModel, tmp_path: Path) -> None:
@@ -142,9 +141,9 @@ def test_a_photo_that_breaks_only_when_it_is_decoded_raises_too(model: EmotionMo
     Image.fromarray(photos(1, 200)[0]).save(path)
     path.write_bytes(path.read_bytes()[:9000])
     with pytest.raises(DataError, match=r"half\.png: damaged image"):
-        model.predict(path)
+        crops(model, path)
     with pytest.raises(DataError, match="image: damaged image"):
-        model.predict(Image.open(path))
+        crops(model, Image.open(path))
 
 
 # --- many photos ----------------------------------------------------------------------------------------------
@@ -154,58 +153,58 @@ def test_a_list_keeps_its_order_and_what_is_broken_in_it_stops_nothing(
     model: EmotionModel, folder: Path
 ) -> None:
     pixels = photos(1, seed=4)[0]
-    found = model.predict(
-        [folder / "b.png", folder / "c.png", pixels, "nowhere.png", folder / "a.png"], batch_size=2
+    found = crops(
+        model, [folder / "b.png", folder / "c.png", pixels, "nowhere.png", folder / "a.png"], batch_size=2
     )
     assert [item.source for item in found] == [str(folder / "b.png"), "image 2", str(folder / "a.png")]
     assert [failure.source for failure in found.errors] == [str(folder / "c.png"), "nowhere.png"]
     assert "not an image" in found.errors[0].reason
     assert "there is no file nowhere.png" in found.errors[1].reason
-    alone = [model.predict(folder / "b.png"), model.predict(pixels), model.predict(folder / "a.png")]
+    alone = [crops(model, folder / "b.png"), crops(model, pixels), crops(model, folder / "a.png")]
     assert all(close(one, two) for one, two in zip(found, alone, strict=True))
 
 
 def test_a_folder_means_its_images_at_any_depth_in_order(model: EmotionModel, folder: Path) -> None:
-    found = model.predict(folder)
+    found = crops(model, folder)
     assert [Path(item.source).name for item in found] == ["a.png", "b.png", "f.PNG", "d.png", "e.png"]
     assert [Path(failure.source).name for failure in found.errors] == ["c.png"]
 
 
 def test_a_pattern_means_the_files_that_match_it(model: EmotionModel, folder: Path) -> None:
-    found = model.predict(f"{folder}/[ab].*")
+    found = crops(model, f"{folder}/[ab].*")
     assert [Path(item.source).name for item in found] == ["a.png", "b.png"]
-    assert [Path(item.source).name for item in model.predict(f"{folder}/**/f.*")] == ["f.PNG"]
+    assert [Path(item.source).name for item in crops(model, f"{folder}/**/f.*")] == ["f.PNG"]
 
 
 def test_a_file_whose_name_looks_like_a_pattern_is_that_file(model: EmotionModel, folder: Path) -> None:
     shutil.copy(folder / "a.png", folder / "[ab].png")
-    assert isinstance(model.predict(folder / "[ab].png"), Prediction)
+    assert isinstance(crops(model, folder / "[ab].png"), Prediction)
 
 
 def test_a_folder_or_pattern_without_images_is_refused(model: EmotionModel, tmp_path: Path) -> None:
     (tmp_path / "empty.png").mkdir()
-    with pytest.raises(DataError, match=r"holds no images \(\.bmp, \.gif"):
-        model.predict(tmp_path)
+    with pytest.raises(DataError, match=r"holds no images or videos \(\.3gp, .*\.bmp, .*\.gif"):
+        crops(model, tmp_path)
     for pattern in ("*.jpg", "*"):
         with pytest.raises(DataError, match="no file matches"):
-            model.predict(f"{tmp_path}/{pattern}")
+            crops(model, f"{tmp_path}/{pattern}")
 
 
 def test_no_photos_give_no_predictions(model: EmotionModel) -> None:
-    assert len(model.predict([])) == 0
+    assert len(crops(model, [])) == 0
 
 
 def test_nothing_but_broken_files_gives_nothing_but_errors(model: EmotionModel, folder: Path) -> None:
-    found = model.predict([folder / "c.png"] * 5, batch_size=2)
+    found = crops(model, [folder / "c.png"] * 5, batch_size=2)
     assert (len(found), len(found.errors)) == (0, 5)
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 7, 100])
 def test_the_batch_size_does_not_change_what_is_predicted(model: EmotionModel, batch_size: int) -> None:
     media = list(photos(10))
-    whole = model.predict(media, batch_size=10)
+    whole = crops(model, media, batch_size=10)
     assert all(
-        close(one, two) for one, two in zip(whole, model.predict(media, batch_size=batch_size), strict=True)
+        close(one, two) for one, two in zip(whole, crops(model, media, batch_size=batch_size), strict=True)
     )
 
 
@@ -218,7 +217,7 @@ def test_a_stream_reads_no_further_ahead_than_a_batch(model: EmotionModel) -> No
             read += 1
             yield pixels
 
-    for done, _ in enumerate(stream(model, media(), batch_size=8)):
+    for done, _ in enumerate(stream(model, media(), faces="none", batch_size=8)):
         assert read <= done + 8
     assert read == 200
 
@@ -252,9 +251,9 @@ def test_prediction_and_evaluation_give_a_photo_the_same_outputs(
     columns = {"id": paths, "image": images, "split": ["test"] * 4, "label": [0] * 4}
     samples = load_samples(Dataset.from_dict(columns, features=features), model.labels, model.preprocessor)
     expected = model.decode(run(model, samples, tta=tta))
-    assert [item.heads for item in model.predict(paths, tta=tta)] == expected
+    assert [item.heads for item in crops(model, paths, tta=tta)] == expected
     for path, parts in zip(paths, expected, strict=True):
-        alone = model.predict(path, tta=tta)
+        alone = crops(model, path, tta=tta)
         assert close(alone, Prediction.from_parts(path, parts))
 
 
@@ -262,18 +261,18 @@ def test_prediction_and_evaluation_give_a_photo_the_same_outputs(
 
 
 def test_a_prediction_is_plain_json(model: EmotionModel) -> None:
-    tree = model.predict(photos(1)[0]).to_dict()
+    tree = crops(model, photos(1)[0]).to_dict()
     assert json.loads(json.dumps(tree, allow_nan=False)) == tree
     assert list(tree) == ["source", "label", "probabilities", "vad", "vad_scale"]
     assert tree["vad_scale"] == [-1, 1]
     assert list(tree["probabilities"]) == list(model.labels)
 
 
-def test_a_row_has_a_column_a_category_and_one_a_dimension(model: EmotionModel) -> None:
-    item = model.predict(photos(1)[0])
+def test_a_row_has_the_columns_of_every_row_one_a_category_and_one_a_dimension(model: EmotionModel) -> None:
+    item = crops(model, photos(1)[0])
     row = item.to_row()
     assert list(row) == [
-        "source",
+        *PLACE,
         "label",
         "confidence",
         *(f"p_{name}" for name in model.labels),
@@ -287,7 +286,7 @@ def test_what_is_written_reads_back_as_it_was(
     model: EmotionModel, folder: Path, tmp_path: Path, suffix: str
 ) -> None:
     shutil.move(folder / "a.png", folder / 'ä, "b"\n.png')
-    found = model.predict(folder)
+    found = crops(model, folder)
     path = found.write(tmp_path / "out" / f"p.{suffix}")
     if suffix == "jsonl":
         assert [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] == [
@@ -298,7 +297,10 @@ def test_what_is_written_reads_back_as_it_was(
     else:
         with open(path, encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
-        texts = [{name: str(value) for name, value in row.items()} for row in found.to_rows()]
+        texts = [
+            {name: "" if value is None else str(value) for name, value in row.items()}
+            for row in found.to_rows()
+        ]
         assert rows == texts
         assert [float(row["valence"]) for row in rows] == [row["valence"] for row in found.to_rows()]
     assert [item.name for item in path.parent.iterdir()] == [path.name]
@@ -340,7 +342,7 @@ def test_a_crash_leaves_the_older_file_and_no_half_of_a_new_one(
 ) -> None:
     path = tmp_path / f"p.{suffix}"
     path.write_text("the older file")
-    item = model.predict(photos(1)[0])
+    item = crops(model, photos(1)[0])
 
     def crash() -> None:
         with open_writer(path, form_of(path)) as writer:
@@ -370,7 +372,7 @@ def test_a_file_name_that_is_not_utf8_is_written_with_its_bytes_escaped(
         Image.fromarray(photos(1)[0]).save(name)
     except OSError:
         pytest.skip("this file system takes UTF-8 names alone")
-    found = model.predict([name])
+    found = crops(model, [name])
     for suffix in ("jsonl", "csv", "parquet"):
         found.write(tmp_path / f"p.{suffix}")
     assert found[0].source.endswith("m\\udcfcde.png")
@@ -380,7 +382,7 @@ def test_a_file_name_that_is_not_utf8_is_written_with_its_bytes_escaped(
 
 
 def test_a_model_without_a_vad_head_gives_no_vad() -> None:
-    item = tiny_model(heads={"emotion": {"name": "classification"}}).predict(photos(1)[0])
+    item = tiny_model(heads={"emotion": {"name": "classification"}}).predict(photos(1)[0], faces="none")
     assert item.vad is None
     assert list(item.to_dict()) == ["source", "label", "probabilities"]
     assert "valence" not in item.to_row()
@@ -388,12 +390,12 @@ def test_a_model_without_a_vad_head_gives_no_vad() -> None:
 
 def test_a_model_without_a_classification_head_gives_no_label(tmp_path: Path) -> None:
     model = tiny_model(heads={"v": {"name": "vad", "dimensions": ["arousal", "valence"]}})
-    found = model.predict(list(photos(2)))
+    found = crops(model, list(photos(2)))
     item = found[0]
     assert (item.label, item.probabilities) == (None, None)
     assert list(item.vad) == ["valence", "arousal"]
     assert item.vad["arousal"] == item.heads["v"]["arousal"]
-    assert set(item.to_row()) == {"source", "valence", "arousal"}
+    assert set(item.to_row()) == {*PLACE, "valence", "arousal"}
     found.write(tmp_path / "p.txt")
     assert len((tmp_path / "p.txt").read_text().splitlines()) == 2
 
@@ -405,7 +407,7 @@ def test_the_first_of_two_heads_of_a_task_speaks_and_the_other_is_kept_under_its
         "mood": {"name": "vad", "dimensions": ["valence"]},
         "affect": {"name": "vad"},
     }
-    item = tiny_model(heads=heads).predict(photos(1)[0])
+    item = tiny_model(heads=heads).predict(photos(1)[0], faces="none")
     assert item.label == item.heads["coarse"]["label"]
     assert item.vad == {"valence": item.heads["mood"]["valence"]}
     assert list(item.to_dict()["heads"]) == list(heads)
@@ -420,7 +422,8 @@ def test_the_first_of_two_heads_of_a_task_speaks_and_the_other_is_kept_under_its
 def test_a_head_of_another_task_is_kept_with_its_numbers() -> None:
     item = Prediction.from_parts("a", {"own": {"score": 2, "words": ["x"]}, "v": {"valence": 0.5}})
     assert item.to_dict()["heads"]["own"] == {"score": 2, "words": ["x"]}
-    assert item.to_row() == {"source": "a", "own.score": 2, "valence": 0.5}
+    row = {name: value for name, value in item.to_row().items() if value is not None}
+    assert row == {"source": "a", "face": 0, "own.score": 2, "valence": 0.5}
 
 
 # --- real media -----------------------------------------------------------------------------------------------
@@ -433,27 +436,26 @@ def test_real_photos_are_predicted_as_their_pixels_are(
     model: EmotionModel, real_data: Path, name: str
 ) -> None:
     path = real_data / "media" / name
-    found = model.predict(path)
+    found = crops(model, path)
     with Image.open(path) as image:
         pixels = np.asarray(image.convert("RGBA"), dtype=np.uint16)
     on_black = ((pixels[..., :3] * pixels[..., 3:] + 127) // 255).astype(np.uint8)
-    assert close(found, model.predict(on_black))
+    assert close(found, crops(model, on_black))
 
 
-def test_a_video_is_called_a_video(model: EmotionModel, real_data: Path) -> None:
-    for name in ("single_face.mp4", "face_noface.mov"):
-        with pytest.raises(
-            DataError, match=rf"{name}: a video, not an image; save the frames that matter as images"
-        ):
-            model.predict(real_data / "media" / name)
+def test_a_video_that_is_not_named_as_one_is_called_a_video(
+    model: EmotionModel, real_data: Path, tmp_path: Path
+) -> None:
+    shutil.copy(real_data / "media" / "single_face.mp4", tmp_path / "clip.qt")
+    with pytest.raises(DataError, match=r"clip\.qt: a video, not an image"):
+        crops(model, tmp_path / "clip.qt")
 
 
-def test_a_folder_of_real_media_gives_its_photos(model: EmotionModel, real_data: Path) -> None:
-    found = model.predict(real_data / "media")
-    assert len(found) == 5
+def test_a_folder_of_real_media_gives_its_photos_and_videos(model: EmotionModel, real_data: Path) -> None:
+    found = crops(model, real_data / "media", every=50)
+    assert len(found) == 10
     assert found.errors == []
-    assert isinstance(expand(str(real_data / "media" / "*")), list)
-    everything = model.predict(str(real_data / "media" / "*"))
+    assert [type(item).__name__ for item in found].count("Timeline") == 5
+    everything = crops(model, str(real_data / "media" / "*"), every=50)
     assert [item.source for item in everything] == [item.source for item in found]
-    assert all(isinstance(failure, Failure) and "a video" in failure.reason for failure in everything.errors)
-    assert len(everything.errors) == 5
+    assert len(expand(real_data / "media")) == 5

@@ -3,46 +3,163 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from emozoo.faces import FaceDetector
+    from emozoo.predictions import Failure, Prediction
+    from emozoo.timeline import Timeline
 
 
 def predict(
     model: str = typer.Argument(help="A zoo name, or dir:FOLDER."),
-    paths: list[str] = typer.Argument(help="Photos, folders, glob patterns."),
+    paths: list[str] = typer.Argument(help="Photos, videos, folders, glob patterns."),
+    faces: str = typer.Option(
+        "auto",
+        "--faces",
+        help="What finds faces: auto, yunet, dlib, ...; none for pictures that are faces already.",
+    ),
+    faces_file: Path | None = typer.Option(None, "--faces-file", help="The file that the detector needs."),
+    window: float | None = typer.Option(
+        None, "--window", help="Seconds of a video judged together [4; models of images: 1]; 0: each frame."
+    ),
+    hop: float | None = typer.Option(
+        None, "--hop", help="Seconds from window to window [half of one; models of images: one]."
+    ),
+    every: int = typer.Option(1, "--every", help="Look at every n-th frame of a video only."),
+    frame_rate: float | None = typer.Option(
+        None, "--frame-rate", help="Folders are videos: an image a frame, so many a second."
+    ),
     form: str | None = typer.Option(
         None, "--format", help="table, jsonl, csv or parquet; else from --output."
     ),
     output: Path | None = typer.Option(None, "--output", help="Write to a file instead of the terminal."),
+    plot: Path | None = typer.Option(None, "--plot", help="Draw the timeline of the one video as FILE.png."),
+    annotate: Path | None = typer.Option(
+        None, "--annotate", help="Write the one video with boxes, labels and its timeline."
+    ),
     tta: str = typer.Option("none", "--tta", help="Test-time augmentation: none, flip, ten-crop."),
     batch_size: int = typer.Option(32, "--batch-size", min=1, help="Images a forward pass."),
     device: str = typer.Option("auto", "--device", help="auto, cpu, cuda, cuda:1, ..."),
 ) -> None:
-    """Predict photos. Files that cannot be read are listed at the end; the exit status is 1 then."""
+    """Predict the faces of photos and videos.
+
+    Files that cannot be read are listed at the end; the exit status is 1 then.
+    """
     from emozoo.data.preprocess import check_tta
-    from emozoo.errors import DataError
-    from emozoo.predictions import FORMATS, Failure, expand, form_of, open_writer, stream
+    from emozoo.looking import find_detector
+    from emozoo.predictions import Failure, stream
+    from emozoo.watching import Pace
+    from emozoo.writers import open_writer
     from emozoo.zoo import load
+
+    pace = Pace(window, hop, every, frame_rate)
+    chosen, media = _format(form, output), _media(paths, frames=frame_rate is not None)
+    if plot or annotate:
+        _check_one_video(media, plot, annotate, frames=frame_rate is not None)
+    views = check_tta(tta)
+    detector = find_detector(_detector(faces, faces_file))
+    loaded = load(model, device)
+    if detector is not None:
+        better = f" (passed over: {', '.join(detector.passed_over)})" if detector.passed_over else ""
+        typer.echo(f"faces are found by {detector.name}{better}", err=True)
+    notes = Notes(len(media))
+    with open_writer(output, chosen) as writer:
+        looking = detector or "none"
+        for item in stream(loaded, media, faces=looking, pace=pace, tta=views, batch_size=batch_size):
+            notes.take(item)
+            if not isinstance(item, Failure):
+                writer.add(item)
+                _draw(item, plot, annotate)
+    if output is not None:
+        typer.echo(f"{len(media) - len(notes.failures):,} predictions written to {output}", err=True)
+    notes.show()
+
+
+def _format(form: str | None, output: Path | None) -> Any:
+    from emozoo.errors import DataError
+    from emozoo.writers import FORMATS, form_of
 
     if form is not None and form not in FORMATS:
         raise DataError(f"--format {form}: choose one of {', '.join(FORMATS)}")
     if form == "parquet" and output is None:
         raise DataError("--format parquet needs --output FILE")
-    chosen = form or (form_of(output) if output is not None else "table")
-    media = [item for path in paths for item in (expand(path) or [path])]
-    views = check_tta(tta)
-    loaded = load(model, device)
-    failures: list[Failure] = []
-    with open_writer(output, chosen) as writer:
-        for item in stream(loaded, media, tta=views, batch_size=batch_size):
-            if isinstance(item, Failure):
-                failures.append(item)
-            else:
-                writer.add(item)
-    if output is not None:
-        typer.echo(f"{len(media) - len(failures):,} predictions written to {output}", err=True)
-    if failures:
-        typer.echo(f"{len(failures):,} of {len(media):,} files could not be read:", err=True)
-        for failure in failures:
-            typer.echo(f"  {failure.reason}", err=True)
-        raise typer.Exit(1)
+    return form or (form_of(output) if output is not None else "table")
+
+
+def _media(paths: list[str], *, frames: bool) -> list[Any]:
+    from emozoo.sources import IMAGE_SUFFIXES, VIDEO_SUFFIXES, expand
+
+    suffixes = IMAGE_SUFFIXES | VIDEO_SUFFIXES
+    return [item for path in paths for item in (expand(path, suffixes, frames=frames) or [path])]
+
+
+def _check_one_video(media: list[Any], plot: Path | None, annotate: Path | None, *, frames: bool) -> None:
+    """Refuse, before any work, to draw what cannot be drawn."""
+    from emozoo.annotate import check_output
+    from emozoo.errors import DataError
+    from emozoo.sources import is_video
+
+    if len(media) != 1 or not is_video(media[0], frames=frames):
+        given = f"{len(media):,} files were given" if len(media) != 1 else f"{media[0]} is none"
+        raise DataError(f"--plot and --annotate are for one video: {given}")
+    if plot is not None and plot.suffix.lower() != ".png":
+        raise DataError(f"--plot {plot}: the picture is a PNG file; call it .png")
+    if annotate is not None:
+        check_output(annotate, Path(media[0]))
+
+
+def _detector(faces: str, file: Path | None) -> str | FaceDetector:
+    from emozoo.faces import open_detector
+
+    return faces if file is None else open_detector(faces, file=str(file))
+
+
+def _draw(item: Prediction | Timeline, plot: Path | None, annotate: Path | None) -> None:
+    from emozoo.annotate import annotate_video
+    from emozoo.timeline import Timeline
+    from emozoo.timeline_plot import draw_timeline
+
+    if isinstance(item, Timeline) and plot is not None:
+        draw_timeline(plot, item)
+    if isinstance(item, Timeline) and annotate is not None:
+        annotate_video(annotate, item)
+
+
+class Notes:
+    """What is said at the end: what held no face, what is damaged, what could not be read."""
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self.failures: list[str] = []
+        self.faceless: list[str] = []
+        self.damaged: list[str] = []
+
+    def take(self, item: Prediction | Timeline | Failure) -> None:
+        """Note what there is to say of a result."""
+        from emozoo.predictions import Failure, Prediction
+
+        if isinstance(item, Failure):
+            self.failures.append(item.reason)
+            return
+        if not (item.faces if isinstance(item, Prediction) else item.tracks):
+            self.faceless.append(item.source)
+        if not isinstance(item, Prediction) and item.damaged:
+            self.damaged.append(f"{item.source}: {item.damaged}")
+
+    def show(self) -> None:
+        """Say it on the error stream; end with status 1 where files could not be read."""
+        named = {
+            "hold no face that was found (--faces none takes pictures that are faces already)": self.faceless,
+            "are damaged, and were read as far as that goes": self.damaged,
+            "could not be read": self.failures,
+        }
+        for what, files in named.items():
+            if files:
+                typer.echo(f"{len(files):,} of {self.total:,} files {what}:", err=True)
+            for line in files:
+                typer.echo(f"  {line}", err=True)
+        if self.failures:
+            raise typer.Exit(1)

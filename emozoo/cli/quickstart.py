@@ -51,10 +51,9 @@ def _evaluated(out: Path) -> None:
 def _predict(model: EmotionModel, recipe: Recipe, out: Path) -> None:
     """Write held-out faces as photos, predict the folder, and draw them with what was said of them."""
     from emozoo.evaluation.plots import face_grid
-    from emozoo.predictions import table_line
 
     truth = _held_out(recipe, out / "faces")
-    found: Any = model.predict([out / "faces" / name for name in truth])
+    found: Any = model.predict([out / "faces" / name for name in truth], faces="none")
     right = [item.label == truth[Path(item.source).name] for item in found]
     captions = [
         f"{item.label} {item.confidence:.0%}\n"
@@ -64,9 +63,9 @@ def _predict(model: EmotionModel, recipe: Recipe, out: Path) -> None:
     pixels = [model.preprocessor.decode(item.source).numpy() for item in found]
     title = "held-out faces and what the model says (valence, arousal, dominance)"
     face_grid(out / "faces.png", pixels, captions, correct=right, title=title)
-    typer.echo(f"\n4. Use it: model.predict('{out / 'faces'}')")
+    typer.echo(f"\n4. Use it: model.predict('{out / 'faces'}', faces='none')")
     for item in found[:4]:
-        typer.echo(f"   {table_line(item)}")
+        typer.echo(f"   {item.to_lines()[0]}")
     typer.echo(f"   {sum(right)} of {len(right)} held-out faces are named right")
 
 

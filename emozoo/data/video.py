@@ -7,7 +7,7 @@ Pixels are upright, times are the file's own, and a damaged file gives what it s
 from __future__ import annotations
 
 import warnings
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -102,26 +102,82 @@ def read_frames(
     )
 
 
+class FrameStream:
+    """Frames of a video in turn, in memory that does not grow with its length.
+
+    Iterating gives (number, seconds after the first frame, uint8 (H, W, 3) RGB upright) of every wanted frame that
+    decodes; those that are not wanted are decoded and not converted.
+
+    Args:
+        path: a video file, or a folder of frames.
+        wanted: whether the frame of a number is wanted; None for all.
+        threads: how to decode a file.
+        fps: frames a second of a folder, whose files do not tell.
+
+    Attributes:
+        frames: how many frames have gone by, wanted or not.
+        seconds: time of the last of them.
+        damaged: what the video lacks, in words, known at its end; None for a sound one.
+
+    Raises:
+        DataError: as `read_frames`, when it is iterated over.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        wanted: Callable[[int], bool] | None = None,
+        *,
+        threads: Threads = "SLICE",
+        fps: float = 25.0,
+    ) -> None:
+        self.path = _existing(path)
+        self.wanted = wanted or (lambda _: True)
+        self.threads: Threads = threads
+        self.fps = fps
+        self.frames, self.seconds = 0, 0.0
+        self.damaged: str | None = None
+
+    def __iter__(self) -> Iterator[tuple[int, float, np.ndarray]]:
+        return self._of_folder() if self.path.is_dir() else self._of_file()
+
+    def _of_file(self) -> Iterator[tuple[int, float, np.ndarray]]:
+        with VideoFile(self.path, self.threads) as video:
+            for number, (time, frame) in enumerate(video.frames()):
+                self.frames, self.seconds = number + 1, time
+                if self.wanted(number):
+                    yield number, time, video.pixels(frame)
+            if not video.decoded:
+                raise video.nothing()
+            self.damaged = video.damage(ended=True)
+
+    def _of_folder(self) -> Iterator[tuple[int, float, np.ndarray]]:
+        folder = FrameFolder.open(self.path)
+        broken, shape = [], _first_readable(folder).shape
+        for number, place in enumerate(folder.positions):
+            self.frames, self.seconds = number + 1, float(place) / self.fps
+            if self.wanted(number):
+                try:
+                    pixels = _sized(folder.pixels(number), shape)
+                except DataError as error:
+                    broken.append(str(error))
+                else:
+                    yield number, self.seconds, pixels
+        self.damaged = _unreadable(broken)
+
+
 def stream_frames(
     path: str | Path, *, threads: Threads = "SLICE", fps: float = 25.0
 ) -> Iterator[tuple[float, np.ndarray]]:
     """Yield (seconds after the first frame, uint8 (H, W, 3) RGB upright) of every frame that decodes, in turn.
 
-    Memory does not grow with the length of the video. A damaged video ends with an EmozooWarning that says what
-    it lacks. Arguments and errors are those of `read_frames`.
+    As `FrameStream`, but a damaged video ends with an EmozooWarning that says what it lacks.
     """
-    path = _existing(path)
-    if path.is_dir():
-        damage = yield from _stream_folder(FrameFolder.open(path), fps)
-    else:
-        with VideoFile(path, threads) as video:
-            for time, frame in video.frames():
-                yield time, video.pixels(frame)
-            if not video.decoded:
-                raise video.nothing()
-            damage = video.damage(ended=True)
-    if damage:
-        warnings.warn(f"{path}: {damage}", EmozooWarning, stacklevel=2)
+    stream = FrameStream(path, threads=threads, fps=fps)
+    for _, time, pixels in stream:
+        yield time, pixels
+    if stream.damaged:
+        warnings.warn(f"{stream.path}: {stream.damaged}", EmozooWarning, stacklevel=2)
 
 
 def _existing(path: str | Path) -> Path:
@@ -219,19 +275,6 @@ def _read_folder(path: Path, wanted: np.ndarray, places: np.ndarray, fps: float)
     nearest = [int(readable[np.abs(readable - number).argmin()]) for number in wanted]
     shots = [(n, folder.positions[n] / fps, _sized(images[n], shape)) for n in nearest]
     return _gather(shots, places, _unreadable(broken))
-
-
-def _stream_folder(folder: FrameFolder, fps: float) -> Generator[tuple[float, np.ndarray], None, str | None]:
-    """Yield what `stream_frames` does; return what is wrong with the folder."""
-    broken, shape = [], _first_readable(folder).shape
-    for number, place in enumerate(folder.positions):
-        try:
-            pixels = _sized(folder.pixels(number), shape)
-        except DataError as error:
-            broken.append(str(error))
-        else:
-            yield place / fps, pixels
-    return _unreadable(broken)
 
 
 def _unreadable(broken: list[str]) -> str | None:

@@ -196,7 +196,8 @@ def test_file_names_of_predictions_are_shown_and_not_obeyed(
     good, bad = folder / "good\x1b[2J\u202e.png", folder / "bad\x1b]0;mine\x07.png"
     Image.fromarray(photos(1)[0]).save(good)
     bad.write_bytes(b"no picture")
-    text = shown(capsys, monkeypatch, "predict", f"dir:{model}", folder, "--format", form, "--device", "cpu")
+    options = ("--format", form, "--device", "cpu", "--faces", "none")
+    text = shown(capsys, monkeypatch, "predict", f"dir:{model}", folder, *options)
     assert "good\\u001b[2J" in text
     assert "bad\\u001b" in text
     assert not obeyed(text)
@@ -206,7 +207,7 @@ def test_predictions_that_go_to_a_file_hold_the_names_as_they_are(model, tmp_pat
     folder = tmp_path / "photos\x1b[2J"
     folder.mkdir()
     Image.fromarray(photos(1)[0]).save(folder / "a.png")
-    out = emozoo.load(model, "cpu").predict(folder).write(tmp_path / "out.jsonl")
+    out = emozoo.load(model, "cpu").predict(folder, faces="none").write(tmp_path / "out.jsonl")
     assert json.loads(out.read_text())["source"] == str(folder / "a.png")
 
 

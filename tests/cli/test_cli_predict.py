@@ -37,7 +37,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 def predict(*arguments: object, status: int = 0) -> Result:
-    done = CliRunner().invoke(app, ["predict", *map(str, arguments)])
+    """Predict pictures that are faces already."""
+    done = CliRunner().invoke(app, ["predict", *map(str, arguments), "--faces", "none"])
     if isinstance(done.exception, EmozooError):
         raise done.exception
     assert done.exit_code == status, done.output
@@ -48,7 +49,7 @@ def test_the_terminal_gets_a_line_a_photo(saved: tuple[EmotionModel, str], folde
     model, name = saved
     lines = predict(name, folder).stdout.splitlines()
     assert len(lines) == 3
-    for line, item in zip(lines, model.predict(folder), strict=True):
+    for line, item in zip(lines, model.predict(folder, faces="none"), strict=True):
         assert line.startswith(f"{item.source}  {item.label} ")
         assert f"valence {item.vad['valence']:+.2f}" in line
 
@@ -57,7 +58,7 @@ def test_json_lines_and_csv_go_to_the_terminal_as_they_do_to_a_file(
     saved: tuple[EmotionModel, str], folder: Path, tmp_path: Path
 ) -> None:
     model, name = saved
-    expected = model.predict(folder)
+    expected = model.predict(folder, faces="none")
     text = predict(name, folder, "--format", "jsonl").stdout
     assert [json.loads(line) for line in text.splitlines()] == [item.to_dict() for item in expected]
     predict(name, folder, "--output", tmp_path / "p.jsonl")
@@ -73,7 +74,10 @@ def test_the_format_follows_from_the_file_unless_it_is_given(
     done = predict(name, folder, "--output", tmp_path / "new" / "p.parquet")
     assert "3 predictions written to" in done.stderr
     assert done.stdout == ""
-    assert pq.read_table(tmp_path / "new" / "p.parquet").to_pylist() == model.predict(folder).to_rows()
+    assert (
+        pq.read_table(tmp_path / "new" / "p.parquet").to_pylist()
+        == model.predict(folder, faces="none").to_rows()
+    )
     predict(name, folder, "--format", "jsonl", "--output", tmp_path / "p.log")
     assert len((tmp_path / "p.log").read_text().splitlines()) == 3
 
@@ -121,9 +125,8 @@ def test_nothing_is_left_where_a_crash_ends_the_work(
 
     original = EmotionModel.predict_outputs
     monkeypatch.setattr(EmotionModel, "predict_outputs", crash)
-    done = CliRunner().invoke(
-        app, ["predict", saved[1], str(folder), "--batch-size", "1", "--output", str(tmp_path / "p.csv")]
-    )
+    options = ["--faces", "none", "--batch-size", "1", "--output", str(tmp_path / "p.csv")]
+    done = CliRunner().invoke(app, ["predict", saved[1], str(folder), *options])
     assert isinstance(done.exception, MemoryError)
     assert [path.name for path in tmp_path.iterdir()] == ["photos"]
 
@@ -157,7 +160,9 @@ def test_test_time_augmentation_and_batches_are_passed_on(
 ) -> None:
     model, name = saved
     text = predict(name, folder, "--tta", "ten-crop", "--batch-size", 2, "--format", "jsonl").stdout
-    for line, item in zip(text.splitlines(), model.predict(folder, tta="ten-crop"), strict=True):
+    for line, item in zip(
+        text.splitlines(), model.predict(folder, faces="none", tta="ten-crop"), strict=True
+    ):
         assert json.loads(line)["vad"] == pytest.approx(item.vad, abs=1e-6)
 
 
@@ -187,6 +192,8 @@ def test_thousands_of_photos_take_no_more_memory_than_hundreds(
             str(tmp_path / f"{count}.csv"),
             "--device",
             "cpu",
+            "--faces",
+            "none",
         ]
         done = subprocess.run(
             [sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=False

@@ -1,0 +1,198 @@
+"""A copy of a video with what a model says of it: boxes, labels, and a timeline below the picture."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from fractions import Fraction
+from itertools import cycle
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from emozoo.data.video import FrameStream
+from emozoo.errors import DataError
+from emozoo.evaluation.plots import COLOURS
+from emozoo.timeline import Timeline, Track, Window
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from PIL.ImageDraw import ImageDraw
+
+CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
+CODECS = ("libx264", "mpeg4")
+"""What the copy is encoded with: the first that this build of FFmpeg has."""
+
+ROWS = 4
+"""Faces that have a row in the timeline: those that are seen most."""
+
+_PAPER, _INK, _EMPTY = "#ffffff", "#2b2b2b", "#e6e6e6"
+
+
+def check_output(path: Path, source: Path) -> None:
+    """Raise DataError where a copy of a video cannot be written to a path."""
+    if path.suffix.lower() not in CONTAINERS:
+        raise DataError(f"{path}: a video is written as one of {', '.join(CONTAINERS)}")
+    if path.exists() and path.samefile(source):
+        raise DataError(f"{path} is the video itself; write the copy to another file")
+    _codec()
+
+
+def annotate_video(path: Path, timeline: Timeline) -> Path:
+    """Write a video again, with boxes, labels and a timeline, in memory that does not grow with its length.
+
+    Sound is not carried over. Between frames that were looked at, boxes move evenly.
+
+    Args:
+        path: the file to write, which appears when it is complete: .mp4, .mov or .mkv.
+        timeline: of the video, which must still lie where it was.
+
+    Raises:
+        DataError: the video cannot be read, PyAV is not installed, or the file cannot be written.
+    """
+    check_output(path, Path(timeline.source))
+    stream = FrameStream(timeline.source, fps=timeline.frame_rate or 25.0)
+    rate = max(1, round(timeline.frames / max(timeline.seconds, 1e-3)))
+    picture: Annotator | None = None
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        with _encoder(temporary, CONTAINERS[path.suffix.lower()], rate) as write:
+            for number, time, pixels in stream:
+                picture = picture or Annotator(timeline, pixels.shape[1], pixels.shape[0])
+                write(picture.draw(number, time, pixels), time)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+class Annotator:
+    """Draws on the frames of one video."""
+
+    def __init__(self, timeline: Timeline, width: int, height: int) -> None:
+        from PIL import ImageFont
+
+        self.timeline, self.width, self.height = timeline, width, height
+        self.size = max(10, min(width, height) // 24)
+        self.font = ImageFont.load_default(self.size)
+        self.colours = dict(zip(timeline.labels, cycle(COLOURS), strict=False))
+        self.middles = [[(w.start + w.end) / 2 for w in track.windows] for track in timeline.tracks]
+        self.rows = 0  # pixels of the strip that are rows of faces
+        self.strip = self._strip()
+
+    def draw(self, number: int, time: float, pixels: np.ndarray) -> np.ndarray:
+        """Return a frame with everything drawn, uint8 (H', W', 3), both sides even, as encoders want them."""
+        from PIL import Image, ImageDraw
+
+        canvas = Image.new("RGB", (self.width + self.width % 2, self._full_height()), _PAPER)
+        canvas.paste(Image.fromarray(pixels), (0, 0))
+        canvas.paste(self.strip, (0, self.height))
+        draw = ImageDraw.Draw(canvas)
+        for track, middles in zip(self.timeline.tracks, self.middles, strict=True):
+            if track.index[0] <= number <= track.index[-1]:
+                window = track.windows[int(np.abs(np.asarray(middles) - time).argmin())]
+                self._face(draw, track, window, box_at(track, number))
+        x = self._x(time)
+        draw.line((x, self.height, x, self.height + self.rows), fill=_INK, width=max(1, self.size // 8))
+        return np.asarray(canvas)
+
+    def _face(self, draw: ImageDraw, track: Track, window: Window, box: list[float] | None) -> None:
+        colour = self.colours.get(window.label or "", COLOURS[0])
+        left, top = 0.0, 0.0
+        if box is not None:
+            draw.rectangle(box, outline=colour, width=max(2, self.size // 6))
+            left, top = box[0], box[1] - self.size * 1.4
+        text = f"{track.face}  {window.words()}"
+        left = max(0.0, min(left, self.width - draw.textlength(text, self.font) - 4))
+        area = draw.textbbox((left + 2, max(0.0, top) + 1), text, self.font)
+        draw.rectangle((area[0] - 2, area[1] - 2, area[2] + 2, area[3] + 2), fill=colour)
+        draw.text((left + 2, max(0.0, top) + 1), text, fill=_PAPER, font=self.font)
+
+    def _full_height(self) -> int:
+        height = self.height + self.strip.height
+        return height + height % 2
+
+    def _x(self, time: float) -> float:
+        return time / max(self.timeline.seconds, 1e-9) * (self.width - 1)
+
+    def _strip(self) -> Image:
+        """Return the timeline: a row for each of the faces seen most, and what the colours mean."""
+        from PIL import Image, ImageDraw
+
+        rows = sorted(self.timeline.tracks, key=lambda track: -len(track.index))[:ROWS]
+        step = self.size + 4
+        self.rows = len(rows) * step
+        strip = Image.new("RGB", (self.width, step * (len(rows) + 1) + 2), _PAPER)
+        draw = ImageDraw.Draw(strip)
+        for row, track in enumerate(sorted(rows, key=lambda track: track.face)):
+            top = row * step + 2
+            draw.rectangle((0, top, self.width, top + self.size), fill=_EMPTY)
+            for window, until in zip(track.windows, _ends(track), strict=True):
+                colour = self.colours.get(window.label or "", COLOURS[0])
+                span = (self._x(window.start), top, self._x(until), top + self.size)
+                draw.rectangle(span, fill=colour)
+            draw.text((2, top - 1), str(track.face), fill=_PAPER, font=self.font)
+        self._legend(draw, len(rows) * step + 2)
+        return strip
+
+    def _legend(self, draw: ImageDraw, top: int) -> None:
+        seen = {window.label for track in self.timeline.tracks for window in track.windows}
+        left = 2.0
+        for label, colour in self.colours.items():
+            if label in seen:
+                draw.rectangle((left, top + 2, left + self.size - 2, top + self.size), fill=colour)
+                draw.text((left + self.size + 2, top), label, fill=_INK, font=self.font)
+                left += self.size * 2 + draw.textlength(label, self.font)
+        if not self.timeline.tracks:
+            draw.text((left, top), "no face found", fill=_INK, font=self.font)
+
+
+def box_at(track: Track, number: int) -> list[float] | None:
+    """Return where a face is in a frame between its first and its last; None where the video is the face."""
+    if track.boxes is None:
+        return None
+    after = int(np.searchsorted(track.index, number))
+    before = max(0, after - 1)
+    span = max(1, int(track.index[after] - track.index[before]))
+    share = (number - int(track.index[before])) / span if after else 0.0
+    return (track.boxes[before] + share * (track.boxes[after] - track.boxes[before])).tolist()
+
+
+def _ends(track: Track) -> list[float]:
+    """Return until when each window's label is shown: the start of the next, as far as the face is seen."""
+    starts = [window.start for window in track.windows[1:]]
+    return [*starts, track.windows[-1].end]
+
+
+def _codec() -> str:
+    try:
+        import av
+    except ImportError:
+        raise DataError('writing videos needs PyAV: pip install "emozoo[video]"') from None
+    return next(codec for codec in CODECS if codec in av.codecs_available)
+
+
+@contextmanager
+def _encoder(path: Path, container: str, rate: int) -> Generator[Any]:
+    """Give a function that writes a frame, uint8 (H, W, 3), at a time in seconds."""
+    import av
+
+    with open(path, "wb") as file, av.open(file, "w", format=container) as output:
+        stream: Any = output.add_stream(_codec(), rate=rate)
+        stream.pix_fmt = "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 1000)
+        last = -1
+
+        def write(pixels: np.ndarray, time: float) -> None:
+            nonlocal last
+            if last < 0:
+                stream.height, stream.width = pixels.shape[:2]
+            frame = av.VideoFrame.from_ndarray(pixels, "rgb24")
+            last = max(last + 1, round(time * 1000))
+            frame.pts, frame.time_base = last, Fraction(1, 1000)
+            output.mux(stream.encode(frame))
+
+        yield write
+        output.mux(stream.encode(None))

@@ -1,0 +1,63 @@
+"""Looking for faces in a photo or a frame, and making the model's input of each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from torch import Tensor
+
+from emozoo.answers import Box
+from emozoo.contracts import Faces
+from emozoo.data.preprocess import Preprocessor
+from emozoo.faces import FaceDetector, crop_face, open_detector
+
+NONE = "none"
+"""The name for taking pictures as they are, which is right where they are faces already."""
+
+
+def find_detector(faces: str | FaceDetector) -> FaceDetector | None:
+    """Return the detector of a name, opened once a process, or the one that is given; None for "none".
+
+    Raises:
+        DetectorUnavailableError, UnknownComponentError: see `emozoo.faces.open_detector`.
+    """
+    if isinstance(faces, FaceDetector):
+        return faces
+    return None if faces == NONE else _opened(faces)
+
+
+@cache
+def _opened(name: str) -> FaceDetector:
+    """To open one may take a second, which an application that predicts photo by photo pays once."""
+    return open_detector(name)
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """The faces of a picture.
+
+    Attributes:
+        crops: of each, uint8 (C, size, size), as the model wants it.
+        boxes: of each; None where the picture itself is the face.
+        scores: of each, on the detector's scale.
+        found: what the detector found; None where none looked.
+    """
+
+    crops: list[Tensor]
+    boxes: list[Box | None]
+    scores: list[float | None]
+    found: Faces | None
+
+
+def look(detector: FaceDetector | None, preprocessor: Preprocessor, frame: np.ndarray, name: str) -> Sight:
+    """Find the faces of a frame, uint8 (H, W) or (H, W, 3) RGB, the largest first; without a detector it is one."""
+    if detector is None:
+        return Sight([preprocessor.decode(frame, name)], [None], [None], None)
+    found = detector.detect(frame)
+    margin = preprocessor.config.face_margin
+    crops = [preprocessor.decode(crop_face(frame, box, margin), name) for box in found.boxes]
+    rounded = found.boxes.astype(float).round(2).tolist()
+    boxes: list[Box | None] = [(x0, y0, x1, y1) for x0, y0, x1, y1 in rounded]
+    return Sight(crops, boxes, found.scores.astype(float).round(4).tolist(), found)

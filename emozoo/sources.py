@@ -1,0 +1,80 @@
+"""What is given to predict: which media a list, folder or pattern stands for, and which of them are videos."""
+
+from __future__ import annotations
+
+import glob
+from pathlib import Path
+from typing import Any
+
+from emozoo.errors import DataError
+
+IMAGE_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm", ".gif"}
+)
+VIDEO_SUFFIXES = frozenset(
+    {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".flv", ".wmv"}
+    | {".asf", ".ogv", ".3gp"}
+)
+
+
+def expand(
+    source: Any, suffixes: frozenset[str] = IMAGE_SUFFIXES, *, frames: bool = False
+) -> list[Any] | None:
+    """Return the media that a list, folder or glob pattern stands for; None for a single one.
+
+    Args:
+        source: what was given.
+        suffixes: of the files that are taken from a folder.
+        frames: a folder that holds images is a video, each image a frame of it.
+
+    Raises:
+        DataError: a folder holds no such files, or a pattern matches nothing.
+    """
+    if isinstance(source, list | tuple):
+        return list(source)
+    if not isinstance(source, str | Path) or source == "":
+        return None
+    path = Path(source)
+    if path.is_dir():
+        if frames and _holds_frames(path):
+            return None
+        files = suffixes - IMAGE_SUFFIXES if frames else suffixes
+        found = [p for p in sorted(path.rglob("*")) if _is_medium(p, files, frames)]
+        if not found:
+            raise DataError(f"{path} holds no {_called(suffixes)} ({', '.join(sorted(files))})")
+        return found
+    if not path.exists() and glob.has_magic(str(source)):
+        matches = [Path(match) for match in sorted(glob.glob(str(source), recursive=True))]
+        found = [str(p) for p in matches if p.is_file() or (frames and _holds_frames(p))]
+        if not found:
+            raise DataError(f"no file matches {source}")
+        return found
+    return None
+
+
+def is_video(item: Any, *, frames: bool = False) -> bool:
+    """Whether something given is a video: a file that is called like one, or with `frames` a folder."""
+    if not isinstance(item, str | Path) or item == "":
+        return False
+    return Path(item).suffix.lower() in VIDEO_SUFFIXES or (frames and Path(item).is_dir())
+
+
+def name_of(item: Any, otherwise: str) -> str:
+    """Return what something given is called; a file name that is not UTF-8 could not be written down as it is."""
+    if not isinstance(item, str | Path):
+        return otherwise
+    return str(item).encode(errors="backslashreplace").decode()
+
+
+def _is_medium(path: Path, files: frozenset[str], frames: bool) -> bool:
+    if path.is_dir():
+        return frames and _holds_frames(path)
+    return path.suffix.lower() in files and path.is_file()
+
+
+def _holds_frames(path: Path) -> bool:
+    return path.is_dir() and any(p.suffix.lower() in IMAGE_SUFFIXES for p in path.iterdir())
+
+
+def _called(suffixes: frozenset[str]) -> str:
+    return "images or videos" if suffixes & VIDEO_SUFFIXES else "images"
