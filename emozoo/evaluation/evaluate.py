@@ -11,21 +11,20 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from emozoo import registry
 from emozoo.contracts import Targets
 from emozoo.data.media import Batch, Videos
 from emozoo.data.preprocess import TTA
 from emozoo.data.reading import read, reader_for, split_names
 from emozoo.data.samples import Samples, load_samples
-from emozoo.errors import DataError, RecipeError, suggest
+from emozoo.errors import DataError, suggest
 from emozoo.evaluation.metrics import on_source_scale
 from emozoo.evaluation.pictures import draw_features, draw_result
 from emozoo.evaluation.report import write_report
 from emozoo.evaluation.rich_clips import location_accuracy, true_clip
 from emozoo.evaluation.slices import accuracy_by_quality
+from emozoo.evaluation.violations import violations
 from emozoo.labels import DIMENSIONS
 from emozoo.model import EmotionModel, Output, evaluating
-from emozoo.recipe import Part
 from emozoo.versions import versions
 
 if TYPE_CHECKING:
@@ -38,9 +37,6 @@ RESAMPLES = 1000
 """Bootstrap resamples behind the intervals of a reported result."""
 
 CLIPS = "clip weights"
-
-VIOLATION = Part(name="step")
-"""The consistency cost whose share of non-zero values is the violation rate."""
 
 
 def run(
@@ -113,35 +109,6 @@ def measure(
         if not known.isnan().all():
             found[name] = {"task": head.task, **head.measure(output, targets, resamples=resamples)}
     return found
-
-
-def violations(model: EmotionModel, outputs: dict[str, Tensor], targets: Targets) -> dict[str, Any] | None:
-    """Return how often predicted category and predicted VAD contradict each other, and how often the labels do.
-
-    None for a model without both a classification and a VAD head, or whose labels have no rules.
-    """
-    heads: dict[str, Any] = {head.task: (name, head) for name, head in reversed(model.heads.items())}  # ty: ignore
-    if not {"classification", "vad"} <= heads.keys():
-        return None
-    (category, _), (regressor, head) = heads["classification"], heads["vad"]
-    part = registry.resolve("consistency", VIOLATION.name, VIOLATION.options, "violation")
-    try:
-        cost = part.build(model.labels, head.dimensions)
-    except RecipeError:
-        return None
-    per_dimension = cost.per_dimension(outputs[category], outputs[regressor]) > 0
-    columns = [DIMENSIONS.index(name) for name in head.dimensions]
-    label, vad = targets.label.cpu(), targets.vad.cpu()[:, columns]
-    known = ~(label.isnan().any(1) | vad.isnan().any(1))
-    annotated = cost.per_dimension(label[known].log(), vad[known]) > 0
-    return {
-        **{key: value for key, value in part.plain.items() if key != "name"},
-        "n": len(per_dimension),
-        "violation_rate": float(per_dimension.any(1).float().mean()),
-        "per_dimension": dict(zip(head.dimensions, per_dimension.float().mean(0).tolist(), strict=True)),
-        "annotation_n": int(known.sum()),
-        "annotation_violation_rate": float(annotated.any(1).float().mean()) if known.any() else None,
-    }
 
 
 def evaluate(

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from emozoo import registry
 from emozoo.data.samples import Samples
-from emozoo.errors import DataError
-from emozoo.evaluation import plots
+from emozoo.errors import DataError, RecipeError
+from emozoo.evaluation import plots, plots_vad
+from emozoo.evaluation.violations import expected_violations
 from emozoo.model import EmotionModel
 
 
@@ -74,4 +76,37 @@ def draw_result(
                 pictures[-1], outputs[name].numpy(), truth, head.dimensions,
                 category=category, labels=model.labels, title=title,
             )  # fmt: skip
-    return pictures
+            pictures += _draw_space(folder / f"{name}_space.png", model, head, outputs[name], samples, title)
+    return pictures + _draw_violations(folder / "violations.png", model, samples, outputs)
+
+
+def _draw_space(
+    path: Path, model: EmotionModel, head: Any, output: Tensor, samples: Samples, title: str
+) -> list[Path]:
+    """Draw a head of three dimensions in their space, with the published places of the labels that have one."""
+    truth = samples.targets.vad.cpu().numpy()[:, head.columns]
+    if len(head.dimensions) < 3 or np.isnan(truth).any(1).all():
+        return []
+    try:
+        norms = registry.build("consistency", "prototype", {}, model.labels, head.dimensions, where="picture")
+        places = norms.prototypes.masked_fill(norms.known[:, None] == 0, float("nan")).numpy()
+    except RecipeError:  # nobody says where any of these labels lies
+        places = None
+    plots_vad.vad_space(
+        path, output.numpy(), truth, head.dimensions, _category(samples), model.labels,
+        prototypes=places, title=title,
+    )  # fmt: skip
+    return [path]
+
+
+def _draw_violations(
+    path: Path, model: EmotionModel, samples: Samples, outputs: dict[str, Tensor]
+) -> list[Path]:
+    """Draw whether values contradict the true category as often as the model expects."""
+    found = expected_violations(model, outputs, samples.targets)
+    if found is None or not len(found[0]):
+        return []
+    expected, violated = found
+    title = f"category against values (n = {len(expected):,})"
+    plots_vad.violation_calibration(path, expected.numpy(), violated.numpy(), title=title)
+    return [path]

@@ -103,7 +103,7 @@ def training_curves(
     with picture(path, (4.4 * max(len(drawn), 1), 3.4)) as figure:
         for index, (name, keys) in enumerate(drawn.items(), 1):
             axes = figure.add_subplot(1, len(drawn), index)
-            for key, (colour, marker) in zip(keys, _styles(), strict=False):
+            for key, (colour, marker) in zip(keys, styles(), strict=False):
                 points = [(record["epoch"], record[key]) for record in epochs if record.get(key) is not None]
                 if points:
                     size = 4 if len(points) <= 30 else 0
@@ -141,7 +141,7 @@ def vad_scatter(
     """
     x, y = np.asarray(target, dtype=float), np.asarray(predicted, dtype=float)
     measure = vad_measure(y, x, dimensions)
-    groups = _groups(category, labels, len(x))
+    groups = category_groups(category, labels, len(x))
     with picture(path, (3.5 * len(dimensions) + 1.4, 4.1)) as figure:
         for index, dimension in enumerate(dimensions):
             axes = figure.add_subplot(1, len(dimensions), index + 1)
@@ -150,8 +150,8 @@ def vad_scatter(
                 axes.scatter(x[rows, index], y[rows, index], **_dots(len(x)), color=colour, marker=marker)
             ccc, n = measure["metrics"][f"{dimension}_ccc"]["value"], measure["dimensions"][dimension]
             axes.set_title(f"{dimension}: CCC {'undefined' if ccc is None else f'{ccc:.2f}'}, n = {n:,}")
-            axes.set(**_canonical(1.06), xlabel="true", ylabel="predicted")
-        _legend(figure, groups)
+            axes.set(**canonical_axes(1.06), xlabel="true", ylabel="predicted")
+        category_legend(figure, groups)
         figure.suptitle(title, x=0.01, ha="left")
 
 
@@ -165,7 +165,7 @@ def vad_plane(
 ) -> None:
     """Draw values (N, 2 or more) on the plane of valence and arousal, with the mean of every category."""
     points = np.asarray(values, dtype=float)
-    groups = _groups(category, labels, len(points))
+    groups = category_groups(category, labels, len(points))
     with picture(path, (6.4, 5.2)) as figure:
         axes = figure.add_subplot()
         axes.axhline(0, color="#a0a0a0", linewidth=1)
@@ -183,9 +183,9 @@ def vad_plane(
             if name:
                 mean = np.nanmean(points[rows, :2], axis=0)
                 axes.scatter(*mean, s=130, color=colour, marker=marker, edgecolor="white", linewidth=1.2)
-        axes.set(**_canonical(1.1), title=title)
+        axes.set(**canonical_axes(1.1), title=title)
         axes.set(xlabel="valence (unpleasant to pleasant)", ylabel="arousal (calm to agitated)")
-        _legend(figure, groups)
+        category_legend(figure, groups)
 
 
 def embedding(
@@ -193,13 +193,13 @@ def embedding(
 ) -> None:
     """Draw points (N, 2) of a map without a scale, such as t-SNE's, by category (N,), -1 where unknown."""
     points = np.asarray(places, dtype=float)
-    groups = _groups(category, labels, len(points))
+    groups = category_groups(category, labels, len(points))
     with picture(path, (7.4, 5.6)) as figure:
         axes = figure.add_subplot()
         for _, colour, marker, rows in groups:
             axes.scatter(*points[rows].T, **_dots(len(points)), color=colour, marker=marker)
         axes.set(xticks=[], yticks=[], aspect="equal")
-        _legend(figure, groups)
+        category_legend(figure, groups)
         figure.suptitle(title, x=0.01, ha="left")
 
 
@@ -271,18 +271,19 @@ def picture(path: Path, size: tuple[float, float]) -> Generator[Figure]:
         figure.savefig(path, format="png", metadata={"Software": None}, bbox_inches="tight", pad_inches=0.15)
 
 
-def _groups(category: ArrayLike | None, labels: Sequence[str], n: int) -> list[tuple[str, str, str, Any]]:
+def category_groups(
+    category: ArrayLike | None, labels: Sequence[str], n: int
+) -> list[tuple[str, str, str, Any]]:
     """Return (name, colour, marker, rows) of each category that occurs, the unknown one first."""
     index = np.full(n, -1) if category is None else np.asarray(category)
     found = [
-        (f"{name}", *style, index == i)
-        for i, (name, style) in enumerate(zip(labels, _styles(), strict=False))
+        (f"{name}", *style, index == i) for i, (name, style) in enumerate(zip(labels, styles(), strict=False))
     ]
     rest = ("", _FAINT if labels else COLOURS[0], "o", (index < 0) | (index >= len(labels)))
     return [group for group in (rest, *found) if group[3].any()]
 
 
-def _styles() -> Iterator[tuple[str, str]]:
+def styles() -> Iterator[tuple[str, str]]:
     """Return colour and marker of one thing after another; forty go by before a pair comes again."""
     return zip(cycle(COLOURS), cycle(MARKERS), strict=False)
 
@@ -293,13 +294,13 @@ def _dots(n: int) -> dict[str, Any]:
     return {"s": np.clip(9000 / n, 9, 36), "alpha": np.clip(600 / n, 0.35, 0.85), "linewidths": 0}
 
 
-def _canonical(limit: float) -> dict[str, Any]:
+def canonical_axes(limit: float) -> dict[str, Any]:
     """Both axes on the scale [-1, 1], with some room around it."""
     ticks, limits = (-1, -0.5, 0, 0.5, 1), (-limit, limit)
     return {"xticks": ticks, "yticks": ticks, "xlim": limits, "ylim": limits, "aspect": "equal"}
 
 
-def _legend(figure: Figure, groups: Sequence[tuple[str, str, str, Any]]) -> None:
+def category_legend(figure: Figure, groups: Sequence[tuple[str, str, str, Any]]) -> None:
     """Name the categories beside the panels, with markers that can be seen however faint the dots are."""
     from matplotlib.lines import Line2D
 

@@ -119,7 +119,7 @@ def test_a_dimension_without_targets_is_drawn_as_undefined(tmp_path: Path) -> No
 
 
 def test_categories_beyond_the_colours_still_differ_by_marker() -> None:
-    pairs = [pair for pair, _ in zip(plots._styles(), range(40), strict=False)]
+    pairs = [pair for pair, _ in zip(plots.styles(), range(40), strict=False)]
     assert len(set(pairs)) == 40
 
 
