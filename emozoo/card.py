@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ from emozoo.trees import read_as
 if TYPE_CHECKING:
     from jinja2 import Template
 
-PICTURES = "pictures"
+PICTURES, RECORDS = "pictures", "records"
 BEGIN, END = "<!-- emozoo:auto -->", "<!-- /emozoo:auto -->"
 """What stands between these in a card is emozoo's; the rest is the author's."""
 
@@ -36,7 +36,11 @@ _SCORES = {
 
 
 def render_card(
-    record: Mapping[str, Any], written: str = "", pictures: tuple[str, ...] = (), name: str = HERE
+    record: Mapping[str, Any],
+    written: str = "",
+    pictures: tuple[str, ...] = (),
+    name: str = HERE,
+    more: Sequence[Mapping[str, Any]] = (),
 ) -> str:
     """Return the card's text (Markdown with the Hub's YAML header).
 
@@ -48,6 +52,7 @@ def render_card(
         written: the hand-written part, Markdown.
         pictures: paths of pictures, relative to the card.
         name: what `emozoo.load` is given to load the model.
+        more: results of `emozoo eval`, of what was measured apart from the run.
     """
     return _template().render(
         record=record,
@@ -56,6 +61,7 @@ def render_card(
         headings=re.findall(r"^#+ *(intended use|out of scope|people)", written.lower(), re.MULTILINE),
         pictures=pictures,
         name=name,
+        more=more,
         header=json_yaml(metadata(record)),
         begin=BEGIN,
         end=END,
@@ -103,7 +109,7 @@ def _duration(seconds: float) -> str:
 def write_card(folder: Path, run: Path, *, weights: bool = False) -> Path:
     """Copy a finished run's record and pictures into a zoo entry and render its card; return the card's path.
 
-    With `weights`, the entry also gets the model, its weights rounded to half precision: it is then a model folder,
+    Results of `emozoo eval` in the entry's folder `records` are shown too. With `weights`, the entry also gets the model, its weights rounded to half precision: it is then a model folder,
     and `emozoo.load` of its name needs no network.
     """
     import shutil
@@ -121,8 +127,9 @@ def write_card(folder: Path, run: Path, *, weights: bool = False) -> Path:
     shutil.copy2(run / RUN, folder / RUN)
     text = written.read_text(encoding="utf-8") if written.is_file() else ""
     card, shown = folder / CARD, tuple(f"{PICTURES}/{path.name}" for path in pictures)
+    more = [json.loads(file.read_text(encoding="utf-8")) for file in sorted((folder / RECORDS).glob("*.json"))]
     with read_as("the record of a run", run / RUN):
-        rendered = render_card(record, text, shown, folder.resolve().name)
+        rendered = render_card(record, text, shown, folder.resolve().name, more)
     card.write_text(rendered, encoding="utf-8")
     if weights:
         _bundle(folder, run, record)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from emozoo.card import metadata
+from emozoo.card import RECORDS, metadata
 from emozoo.card_text import check_card, read_header, split_card
 from emozoo.errors import PushError, RecipeError
 from emozoo.trees import RECORD_LIMIT, read_tree
@@ -18,7 +18,6 @@ from emozoo.trees import RECORD_LIMIT, read_tree
 if TYPE_CHECKING:
     from emozoo.zoo import Entry
 
-RECORDS = "records"
 _LICENCES = {
     "license": "the licence of the weights: set card.licence in the recipe, or write `license: mit` or the like there",
     "data_license": "the terms of the training data: write `data_license: ...` there",

@@ -16,7 +16,7 @@ from emozoo.data.media import Images, Videos
 from emozoo.data.samples import Samples
 from emozoo.data.videos import cache_key, every_frame
 from emozoo.errors import DataError, RecipeError
-from emozoo.model import EmotionModel, evaluating
+from emozoo.model import EmotionModel, evaluating, lay_out
 
 BATCH = 256
 """Images a forward pass."""
@@ -36,6 +36,7 @@ def extract(model: EmotionModel, samples: Samples, cache: Path | None = None) ->
     Raises:
         RecipeError: the backbone sees whole clips, which a sampler draws anew each time.
     """
+    lay_out(model)
     if model.input_kind == "clips":
         raise RecipeError(
             "train.freeze needs a backbone that sees single frames; this one sees clips, drawn anew each time"
