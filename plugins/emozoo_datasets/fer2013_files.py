@@ -162,7 +162,7 @@ def _pixels(text: str) -> NDArray[np.uint8]:
 
 def number(text: str, column: str) -> int:
     """Return a row number, or raise DataError naming the column."""
-    if not text.strip().isdecimal():
+    if not text.strip().isdecimal() or len(text) > 18:
         raise DataError(f"column {column}: {text!r} is no row number; correct it")
     return int(text)
 

@@ -124,11 +124,15 @@ class Videos(VideoReader):
         return clips
 
     def _of_table(self, table: Path, report: Report) -> list[Clip]:
-        with table.open(encoding="utf-8-sig", newline="") as file:
-            rows = [
-                {(k or "").strip().lower(): (v or "").strip() for k, v in row.items() if k}
-                for row in csv.DictReader(file)
-            ]
+        rows: list[dict[str, str]] = []
+        with table.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+            try:
+                rows.extend(
+                    {(k or "").strip().lower(): (v or "").strip() for k, v in row.items() if k}
+                    for row in csv.DictReader(file)
+                )
+            except csv.Error as error:
+                report(str(table), f"is not CSV after line {len(rows) + 1} ({error})")
         names = unique([row.get("path") or row.get("video", "") for row in rows])
         clips = []
         for number, (name, row) in enumerate(zip(names, rows, strict=True), 2):
@@ -173,7 +177,7 @@ class Videos(VideoReader):
 def _fold(text: str, where: str, report: Report) -> int | None:
     if not text:
         return None
-    if not text.isdecimal() or int(text) < 1:
+    if not text.isdecimal() or len(text) > 4 or int(text) < 1:
         report(f"{where} column fold", f"{text!r:.40} is no fold; folds are counted from 1")
         return None
     return int(text)
@@ -193,4 +197,7 @@ def _is_table(path: Path) -> bool:
 
 def _header(path: Path) -> list[str]:
     with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        return [name.strip().lower() for name in next(csv.reader([file.readline()]), [])]
+        try:
+            return [name.strip().lower() for name in next(csv.reader([file.readline()]), [])]
+        except csv.Error:
+            return []
