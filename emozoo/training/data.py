@@ -33,10 +33,11 @@ class TrainingData:
         return replace(self, train=self.train.to(device), select=self.select.to(device))
 
     def report(self, recipe: Recipe, model: EmotionModel) -> Samples:
-        """Return the samples that the final result is reported on."""
-        if recipe.data.report is None:
+        """Return the samples that the final result is reported on; whole images where it looks at several views."""
+        frozen = recipe.train.freeze and recipe.data.tta == "none"
+        if recipe.data.report is None and frozen == recipe.train.freeze:
             return self.select
-        return _samples(recipe, model, self.reader, self.rows.select(self.splits.report))
+        return _samples(recipe, model, self.reader, self.rows.select(self.splits.report), frozen)
 
 
 def load_training_data(recipe: Recipe, model: EmotionModel) -> TrainingData:
@@ -45,19 +46,23 @@ def load_training_data(recipe: Recipe, model: EmotionModel) -> TrainingData:
     rows = read(reader, recipe.data.name)
     splits = split_rows(rows, recipe.data)
     train, select = (
-        _samples(recipe, model, reader, rows.select(index)) for index in (splits.train, splits.select)
+        _samples(recipe, model, reader, rows.select(index), recipe.train.freeze)
+        for index in (splits.train, splits.select)
     )
     return TrainingData(reader, rows, splits, train, select)
 
 
-def _samples(recipe: Recipe, model: EmotionModel, reader: DatasetReader, rows: Dataset) -> Samples:
+def _samples(
+    recipe: Recipe, model: EmotionModel, reader: DatasetReader, rows: Dataset, frozen: bool
+) -> Samples:
+    """Return samples of some rows, decoded or, with a frozen backbone, as its features."""
     config, data = recipe.model, recipe.data
     cache = None if data.cache is None else Path(data.cache).expanduser()
     samples = load_samples(
         rows, config.labels, model.preprocessor, data.labels,
-        sampling=config.sampling, reader=reader, cache=cache, decode=not recipe.train.freeze,
+        sampling=config.sampling, reader=reader, cache=cache, decode=not frozen,
     )  # fmt: skip
-    if not recipe.train.freeze:
+    if not frozen:
         return samples
     from emozoo.data.features import extract
 

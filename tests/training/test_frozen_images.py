@@ -10,11 +10,14 @@ import torch
 
 from emozoo.data import features
 from emozoo.data.features import extract
+from emozoo.data.samples import load_samples
 from emozoo.errors import DataError
+from emozoo.evaluation.evaluate import evaluate
+from emozoo.folder import load_model
 from emozoo.model import EmotionModel
 from emozoo.recipe import Recipe
 from emozoo.training.data import load_training_data
-from emozoo.training.run import initialise, read_record, train
+from emozoo.training.run import MODEL, initialise, read_record, train
 
 
 @pytest.fixture
@@ -95,3 +98,21 @@ def test_each_of_several_copies_starts_from_the_one_backbone_of_a_model(
     for copy in several.backbone.copies:
         for name, value in one.backbone.state_dict().items():
             assert torch.equal(copy.state_dict()[name], value), name
+
+
+def test_a_result_of_several_views_is_of_the_images_and_not_of_their_centres_features(
+    tiny_recipe: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    recipe = tiny_recipe(
+        "train.freeze=true", "train.epochs=1", "data.tta='ten-crop'", "data.samples=70",
+        "data.validation_samples=35", "data.test_samples=35",
+    )  # fmt: skip
+    folder = train(recipe, tmp_path / "run", cpu=True)
+    model = load_model(folder / MODEL, "cpu")
+    data = load_training_data(recipe, model)
+    reported = load_samples(data.rows.select(data.splits.report), model.labels, model.preprocessor)
+    found, _ = evaluate(model, reported, split="test", tta="ten-crop", resamples=0)
+    recorded = read_record(folder)["result"]
+    assert recorded["tta"] == "ten-crop"
+    for metric, value in found["heads"]["vad"]["metrics"].items():
+        assert recorded["heads"]["vad"]["metrics"][metric]["value"] == pytest.approx(value["value"], abs=1e-5)
