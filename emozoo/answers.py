@@ -85,10 +85,9 @@ def said(parts: dict[str, dict[str, Any]]) -> dict[str, Any]:
 
 
 def mean_parts(parts: Sequence[Mapping[str, Any]], weights: Sequence[float]) -> dict[str, Any]:
-    """Return the mean of what heads say of several moments: of their probabilities and numbers.
+    """Return the mean of what a head says of several moments: of its probabilities and numbers.
 
-    The label is the most probable one on average. What is neither number nor table of numbers has no mean and is
-    left out.
+    The label is the most probable one on average. What has no mean is kept where it is the same throughout.
     """
     mean: dict[str, Any] = {}
     for key, value in parts[0].items():
@@ -97,7 +96,7 @@ def mean_parts(parts: Sequence[Mapping[str, Any]], weights: Sequence[float]) -> 
         elif isinstance(value, int | float):
             total = sum(weight * part[key] for part, weight in zip(parts, weights, strict=True))
             mean[key] = total / sum(weights)
-        elif key == "label":
+        elif key == "label" or all(part[key] == value for part in parts):
             mean[key] = value
     if "label" in mean and mean.get("probabilities"):
         mean["label"] = max(mean["probabilities"], key=mean["probabilities"].__getitem__)
