@@ -8,6 +8,7 @@ import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, quote
 
+import xet
 from store import EPOCH, LARGE, Blob, Commit, Refused, Repo
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def _facts(repo: Repo, commit: Commit, sizes: bool) -> dict[str, Any]:
     if sizes:
         for row in siblings:
             blob = commit.files[row["rfilename"]]
-            row |= {"size": len(blob.data), "blobId": blob.oid, **_lfs(blob)}
+            row |= {"size": blob.size, "blobId": blob.oid, **_lfs(blob)}
     header = _header(commit)
     return {
         "_id": repo.id,
@@ -96,7 +97,7 @@ def _facts(repo: Repo, commit: Commit, sizes: bool) -> dict[str, Any]:
 def _lfs(blob: Blob) -> dict[str, Any]:
     if not blob.large:
         return {}
-    size = len(blob.data)
+    size = blob.size
     facts = {"sha256": blob.sha256, "oid": blob.sha256, "size": size, "pointerSize": len(blob.pointer)}
     return {"lfs": facts}
 
@@ -135,7 +136,7 @@ def tree(request: Request, name: str, revision: str) -> Any:
 
 
 def _row(path: str, blob: Blob) -> dict[str, Any]:
-    return {"type": "file", "path": path, "oid": blob.oid, "size": len(blob.data), **_lfs(blob)}
+    return {"type": "file", "path": path, "oid": blob.oid, "size": blob.size, **_lfs(blob)}
 
 
 def paths_info(request: Request, name: str, revision: str) -> Any:
@@ -235,6 +236,8 @@ def lfs_batch(request: Request, name: str) -> Any:
     _repo(request, name)
     if request.user is None:
         raise Refused(401, "Invalid username or password.")
+    if "xet" in request.json().get("transfers", ()):
+        return {"transfer": "xet", "objects": request.json()["objects"]}
     rows = []
     for item in request.json()["objects"]:
         row = {"oid": item["oid"], "size": item["size"]}
@@ -286,7 +289,13 @@ def resolve(request: Request, name: str, revision: str, path: str) -> Any:
         raise Refused(404, "Entry not found", "EntryNotFound")
     blob = commit.files[path]
     headers = {"X-Repo-Commit": commit.sha, "Accept-Ranges": "bytes"}
-    headers |= {"X-Linked-Etag": f'"{blob.etag}"', "X-Linked-Size": str(len(blob.data))}
+    headers |= {"X-Linked-Etag": f'"{blob.etag}"', "X-Linked-Size": str(blob.size)}
+    if blob.sha256 in request.store.xet.files:
+        route = f"{request.url}/api/models/{name}/xet-read-token/{commit.sha}"
+        headers |= {
+            "X-Xet-Hash": request.store.xet.files[blob.sha256][0],
+            "Link": f'<{route}>; rel="xet-auth"',
+        }
     if blob.large:  # they lie on another host, which the token is not for
         away = request.url.replace("127.0.0.1", "localhost")
         headers |= {"Location": f"{away}/cdn/{blob.sha256}", "ETag": f'"{blob.oid}"'}
@@ -295,14 +304,14 @@ def resolve(request: Request, name: str, revision: str, path: str) -> Any:
     if "/api/resolve-cache/" not in request.path:
         where = f"/api/resolve-cache/models/{name}/{commit.sha}/{quote(path)}"
         return Answer(b"", 307, headers | {"Location": where})
-    return _part(request, blob.data, headers)
+    return part(request, blob.data, headers)
 
 
 def cdn(request: Request, oid: str) -> Any:
-    return _part(request, request.store.large[oid], {"ETag": f'"{oid}"', "Accept-Ranges": "bytes"})
+    return part(request, request.store.large[oid], {"ETag": f'"{oid}"', "Accept-Ranges": "bytes"})
 
 
-def _part(request: Request, data: bytes, headers: dict[str, str]) -> Answer:
+def part(request: Request, data: bytes, headers: dict[str, str]) -> Answer:
     """Return a file, or the range of it that is asked for."""
     from server import Answer
 
@@ -359,6 +368,11 @@ ROUTES = [
     ("POST", rf"/{NAME}\.git/info/lfs/objects/batch", lfs_batch),
     ("POST", rf"/{NAME}\.git/info/lfs/verify", lfs_verify),
     ("PUT", r"/lfs/([0-9a-f]{64})", lfs_put),
+    ("GET", MODEL + r"/xet-(read|write)-token/" + REV, xet.token),
+    ("POST", r"/v1/xorbs/default/([0-9a-f]{64})", xet.put_xorb),
+    ("POST", r"/v1/shards", xet.put_shard),
+    ("GET", r"/v1/reconstructions/([0-9a-f]{64})", xet.reconstruction),
+    ("GET", r"/xorb/([0-9a-f]{64})", xet.get_xorb),
     ("GET|HEAD", r"/cdn/([0-9a-f]{64})", cdn),
     ("GET|HEAD", r"/api/resolve-cache/models/" + NAME + r"/" + REV + r"/(.+)", resolve),
     ("GET|HEAD", rf"/{NAME}/resolve/{REV}/(.+)", resolve),

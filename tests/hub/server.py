@@ -1,7 +1,7 @@
 """A Hub on the loopback interface: enough of the protocol for the real client to push, load, list and tag.
 
-Large files go the LFS way; Xet is not served, so the client must run with HF_HUB_DISABLE_XET=1 (its constant, which
-is read when it is imported). What it guarantees was compared with what huggingface_hub 1.33 and 2.4 ask for.
+Large files go the way that the client chooses: LFS where it runs with HF_HUB_DISABLE_XET=1 (its constant, which is
+read when it is imported), else Xet. It was compared with what huggingface_hub 1.3, 1.33 and 2.4 ask for.
 """
 
 from __future__ import annotations
@@ -98,6 +98,7 @@ class HubServer:
         requests: the request lines so far, "GET /api/models/a/b".
         authorisations: what each of them carried as its Authorization header.
         errors: tracebacks of this server's own mistakes.
+        faults: what will go wrong.
     """
 
     def __init__(self) -> None:
@@ -106,7 +107,7 @@ class HubServer:
         self.authorisations: list[str | None] = []
         self.errors: list[str] = []
         self.connections: list[socket.socket] = []
-        self._faults: list[Fault] = []
+        self.faults: list[Fault] = []
         self._lock = threading.Lock()
         hub = self
 
@@ -135,15 +136,15 @@ class HubServer:
 
     def fault(self, pattern: str, **what: Any) -> Fault:
         """Let something go wrong; see `Fault`."""
-        self._faults.append(Fault(pattern, **what))
-        return self._faults[-1]
+        self.faults.append(Fault(pattern, **what))
+        return self.faults[-1]
 
     def note(self, line: str, authorisation: str | None) -> Fault | None:
         """Write a request down; return what goes wrong with it."""
         with self._lock:
             self.requests.append(line)
             self.authorisations.append(authorisation)
-            return next((fault for fault in self._faults if fault.strikes(line)), None)
+            return next((fault for fault in self.faults if fault.strikes(line)), None)
 
 
 class _Handler(BaseHTTPRequestHandler):
