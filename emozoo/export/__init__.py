@@ -24,6 +24,7 @@ from emozoo.export.int8 import Change, Images, compare, read_images
 from emozoo.folder import GOLDEN, RUN, WEIGHTS, load_model, read_manifest
 from emozoo.golden import difference
 from emozoo.model import EmotionModel
+from emozoo.trees import RECORD_LIMIT, read_tree
 from emozoo.zoo import Entry, locate, model_folder
 
 DESCRIPTION_FORMAT = 1
@@ -91,7 +92,7 @@ def export_model(
 def _record(folder: Path) -> dict[str, Any]:
     """Return the record of the run that made a model, or nothing."""
     path = folder / RUN
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return read_tree(path, CorruptModelError, RECORD_LIMIT) if path.is_file() else {}
 
 
 def _name(source: str | Path, record: dict[str, Any]) -> str:

@@ -61,7 +61,7 @@ def read_state(checkpoint: Path) -> dict[str, Any]:
     """Return the JSON part of a checkpoint."""
     try:
         return json.loads((checkpoint / STATE).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ResumeError(
             f"{checkpoint / STATE} cannot be read ({error}); remove {checkpoint} to start anew"
         ) from None

@@ -108,7 +108,7 @@ def _read(source: str, folder: str) -> Any:
         return json.loads(text) if path.name.endswith(".json") else tomllib.loads(text)
     except OSError as error:
         raise RecipeError(f"{source} cannot be read: {error.strerror}. Check the path.") from None
-    except (tomllib.TOMLDecodeError, json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise RecipeError(f"{source} is not valid {path.name.rpartition('.')[2].upper()}: {error}") from None
 
 
