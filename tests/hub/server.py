@@ -27,8 +27,8 @@ from store import Refused, Store, User
 class Fault:
     """Something that goes wrong with requests whose line fits a pattern, some times, after the first few.
 
-    `status` answers with an error; `cut` and `reset` end the connection after so many bytes of the body (`cut`
-    politely, `reset` not); `short` sends so many bytes as if they were all; `lost` does what was asked and then ends
+    `status` answers with an error, and with `body`; `cut` and `reset` end the connection after so many bytes of
+    the body (`cut` politely, `reset` not); `short` sends so many bytes as if they were all; `lost` does what was asked and then ends
     the connection unanswered; `wrong` changes the body's bytes and keeps their number; `headers` are sent instead of
     the right ones; `before` is called first, for instance to move a branch.
     """
@@ -37,6 +37,7 @@ class Fault:
     times: int = 1
     after: int = 0
     status: int | None = None
+    body: dict[str, Any] | None = None
     cut: int | None = None
     reset: int | None = None
     lost: bool = False
@@ -163,7 +164,7 @@ class _Handler(BaseHTTPRequestHandler):
         if fault is not None and fault.before is not None:
             fault.before()
         if fault is not None and fault.status is not None:
-            return self._send(_refusal(Refused(fault.status, "as told")), None)
+            return self._send(_refusal(Refused(fault.status, "as told", body=fault.body)), None)
         try:
             answer = self._answer(body)
         except Refused as refusal:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 import warnings
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,39 @@ def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_two_server_errors_in_a_row_are_outlasted(hub, pushed, folders, request_line, status):
     hub.fault(request_line, status=status, times=2)
     assert same(emozoo.load(NAME, "cpu"), folders[0])
+
+
+@pytest.mark.parametrize("status", [503, 429])
+def test_whichever_request_of_a_load_fails_it_is_made_again(hub, pushed, folders, tmp_path, status):
+    emozoo.load(NAME, "cpu")
+    count = len(hub.requests)
+    assert count > 10
+    for place in range(count):
+        hub.faults.clear()
+        fault = hub.fault("", status=status, after=place)
+        model = emozoo.load(NAME, "cpu", cache_dir=tmp_path / f"cache-{place}")
+        assert fault.times == 0
+        assert same(model, folders[0])
+
+
+def test_whichever_request_of_a_push_fails_what_is_there_is_whole_and_a_repetition_lands(
+    hub, pushed, folders, reload_here
+):
+    store, repo = hub.store, hub.store.repos["alice/faces"]
+    start = (dict(repo.commits), dict(repo.branches), dict(store.large))
+    push(folders[1], "alice/other", private=False)
+    for place in range(len(hub.requests)):
+        repo.commits, repo.branches, store.large = (dict(was) for was in start)
+        hub.faults.clear()
+        hub.fault("", status=500, after=place)
+        with suppress(HubError):
+            push(folders[1], "alice/faces", private=False)
+        hub.faults.clear()
+        there = emozoo.load(NAME, "cpu")
+        assert same(there, folders[0]) or same(there, folders[1])
+        push(folders[1], "alice/faces", private=False)
+        assert same(emozoo.load(NAME, "cpu"), folders[1])
+        assert len(repo.commits) == len(start[0]) + 1
 
 
 @pytest.mark.parametrize("name", SENT)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -237,6 +240,21 @@ def test_many_loads_at_once_into_one_cache_are_all_right(hub, pushed, folders):
     with ThreadPoolExecutor(8) as pool:
         models = list(pool.map(lambda _: emozoo.load(NAME, "cpu"), range(8)))
     assert all(same(model, folders[0]) for model in models)
+
+
+def test_many_processes_at_once_fetch_each_large_file_once_or_wait_for_the_other(hub, pushed, tmp_path):
+    settings = {
+        "HF_ENDPOINT": hub.url, "HF_TOKEN": ALICE, "HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "0",
+        "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1",
+    }  # fmt: skip
+    command = [sys.executable, "-m", "emozoo", "verify", NAME]
+    started = [
+        subprocess.Popen(command, env={**os.environ, **settings}, stdout=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
+    for process in started:
+        assert "golden outputs agree to 0.0e+00" in process.communicate(timeout=120)[0]
+    assert len([line for line in hub.requests if line.startswith("GET /cdn")]) == 2
 
 
 @pytest.mark.parametrize(

@@ -218,6 +218,15 @@ def test_what_is_published_is_what_was_proved_though_the_folder_changes_meanwhil
     emozoo.load(f"hub:{NAME}", "cpu")
 
 
+def test_a_card_that_the_hub_does_not_take_is_said_and_nothing_is_published(hub, pushed, folders):
+    hub.fault(
+        "POST /api/validate-yaml", status=400, body={"errors": [{"message": '"license" must be one of'}]}
+    )
+    with pytest.raises(PushError, match=r'does not take the card: [\s\S]*"license" must be one of'):
+        push(folders[1], NAME, private=False)
+    assert len(commits(hub)) == 2
+
+
 def test_a_card_that_arrives_damaged_is_not_merged(hub, pushed, folders):
     hub.fault("GET /api/resolve-cache/.*README.md", wrong=True)
     with pytest.raises(EmozooError, match="the card on the Hub arrived damaged; nothing was changed"):
