@@ -28,9 +28,9 @@ class Fault:
     """Something that goes wrong with requests whose line fits a pattern, some times, after the first few.
 
     `status` answers with an error, and with `body`; `cut` and `reset` end the connection after so many bytes of
-    the body (`cut` politely, `reset` not); `short` sends so many bytes as if they were all; `lost` does what was asked and then ends
-    the connection unanswered; `wrong` changes the body's bytes and keeps their number; `headers` are sent instead of
-    the right ones; `before` is called first, for instance to move a branch.
+    the body (`cut` politely, `reset` not); `short` sends so many bytes as if they were all; `lost` does what was
+    asked and then ends the connection unanswered; `wrong` changes the body's bytes and keeps their number; `headers`
+    are sent instead of the right ones; `before` is called first, for instance to move a branch.
     """
 
     pattern: str
