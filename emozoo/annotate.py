@@ -104,11 +104,18 @@ class Annotator:
         if box is not None:
             draw.rectangle(box, outline=colour, width=max(2, self.size // 6))
             left, top = box[0], box[1] - self.size * 1.4
-        text = f"{track.face}  {window.words()}"
+        text = f"{track.face}  {self._words(draw, window)}"
         left = max(0.0, min(left, self.width - draw.textlength(text, self.font) - 4))
         area = draw.textbbox((left + 2, max(0.0, top) + 1), text, self.font)
         draw.rectangle((area[0] - 2, area[1] - 2, area[2] + 2, area[3] + 2), fill=colour)
         draw.text((left + 2, max(0.0, top) + 1), text, fill=_PAPER, font=self.font)
+
+    def _words(self, draw: ImageDraw, window: Window) -> str:
+        """Return what is said of a face, as much as there is room for."""
+        label = [] if window.label is None else [f"{window.label} {window.confidence or 0:.0%}"]
+        vad = [f"{name[0].upper()} {value:+.1f}" for name, value in (window.vad or {}).items()]
+        text = "  ".join(label + vad)
+        return text if not label or draw.textlength(text, self.font) < self.width * 0.6 else label[0]
 
     def _full_height(self) -> int:
         height = self.height + self.strip.height
@@ -133,7 +140,8 @@ class Annotator:
                 colour = self.colours.get(window.label or "", COLOURS[0])
                 span = (self._x(window.start), top, self._x(until), top + self.size)
                 draw.rectangle(span, fill=colour)
-            draw.text((2, top - 1), str(track.face), fill=_PAPER, font=self.font)
+            number = self._x(track.windows[0].start) + 2, top - 1
+            draw.text(number, str(track.face), fill=_PAPER, font=self.font)
         self._legend(draw, len(rows) * step + 2)
         return strip
 

@@ -175,8 +175,6 @@ def _draw_track(
 
 
 def _draw_frames(axes: Any, track: Track, crops: list[np.ndarray | None]) -> None:
-    from matplotlib.patches import Rectangle
-
     start, end = _span(track)
     edges = np.linspace(start, end, SLOTS + 1)
     for crop, low, high in zip(crops, edges, edges[1:], strict=False):
@@ -184,8 +182,7 @@ def _draw_frames(axes: Any, track: Track, crops: list[np.ndarray | None]) -> Non
             axes.imshow(crop, extent=(low, high, 0, 1), aspect="auto")
     for clip in located(track):
         slot = int(np.clip(np.searchsorted(edges, (clip.start + clip.end) / 2, "right") - 1, 0, SLOTS - 1))
-        box = Rectangle((edges[slot], 0), edges[1] - edges[0], 1, fill=False, edgecolor=_LOCATED, linewidth=3)
-        axes.add_patch(box).set_clip_on(False)
+        _mark(axes, edges[slot], edges[slot + 1])
     axes.set(xlim=(start, end), ylim=(0, 1), yticks=[])
     axes.grid(False)
     axes.tick_params(length=0, labelbottom=False)
@@ -193,8 +190,6 @@ def _draw_frames(axes: Any, track: Track, crops: list[np.ndarray | None]) -> Non
 
 
 def _draw_activation(axes: Any, track: Track) -> None:
-    from matplotlib.patches import Rectangle
-
     start, end = _span(track)
     bins = np.linspace(start, end, 1201)
     values = np.full(1200, np.nan)  # where clips overlap, the one that counts more
@@ -205,10 +200,7 @@ def _draw_activation(axes: Any, track: Track) -> None:
     top = max(2.0, float(np.nanmax(values)))
     axes.imshow(values[None], extent=(start, end, 0, 1), aspect="auto", cmap="Blues", vmin=0, vmax=top)
     for clip in located(track):
-        box = Rectangle(
-            (clip.start, 0), clip.end - clip.start, 1, fill=False, edgecolor=_LOCATED, linewidth=2.5
-        )
-        axes.add_patch(box).set_clip_on(False)
+        _mark(axes, clip.start, clip.end)
     axes.set(yticks=[], ylim=(0, 1))
     axes.set_ylabel("activation", rotation=0, ha="right", va="center")
     axes.text(
@@ -221,6 +213,14 @@ def _draw_activation(axes: Any, track: Track) -> None:
     )
     axes.grid(False)
     axes.tick_params(length=0, labelbottom=False)
+
+
+def _mark(axes: Any, start: float, end: float) -> None:
+    """Frame a stretch of a panel, over whatever is drawn there."""
+    from matplotlib.patches import Rectangle
+
+    box = Rectangle((start, 0), end - start, 1, fill=False, edgecolor=_LOCATED, linewidth=3, zorder=3)
+    axes.add_patch(box).set_clip_on(False)
 
 
 def _draw_lines(axes: Any, track: Track, values: dict[str, list[float]]) -> None:
