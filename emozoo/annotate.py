@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from itertools import cycle
@@ -24,8 +24,8 @@ CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 CODECS = ("libx264", "mpeg4")
 """What the copy is encoded with: the first that this build of FFmpeg has."""
 
-ROWS = 4
-"""Faces that have a row in the timeline: those that are seen most."""
+ROWS = 5
+"""Faces that the timeline has room for at a time."""
 
 _PAPER, _INK, _EMPTY = "#ffffff", "#2b2b2b", "#e6e6e6"
 
@@ -125,25 +125,30 @@ class Annotator:
         return time / max(self.timeline.seconds, 1e-9) * (self.width - 1)
 
     def _strip(self) -> Image:
-        """Return the timeline: a row for each of the faces seen most, and what the colours mean."""
+        """Return the timeline: faces in rows, and what the colours mean."""
         from PIL import Image, ImageDraw
 
-        rows = sorted(self.timeline.tracks, key=lambda track: -len(track.index))[:ROWS]
+        rows = in_rows(self.timeline.tracks)
         step = self.size + 4
         self.rows = len(rows) * step
         strip = Image.new("RGB", (self.width, step * (len(rows) + 1) + 2), _PAPER)
         draw = ImageDraw.Draw(strip)
-        for row, track in enumerate(sorted(rows, key=lambda track: track.face)):
+        for row, tracks in enumerate(rows):
             top = row * step + 2
             draw.rectangle((0, top, self.width, top + self.size), fill=_EMPTY)
-            for window, until in zip(track.windows, _ends(track), strict=True):
-                colour = self.colours.get(window.label or "", COLOURS[0])
-                span = (self._x(window.start), top, self._x(until), top + self.size)
-                draw.rectangle(span, fill=colour)
-            number = self._x(track.windows[0].start) + 2, top - 1
-            draw.text(number, str(track.face), fill=_PAPER, font=self.font)
+            for track in tracks:
+                self._bar(draw, track, top)
         self._legend(draw, len(rows) * step + 2)
         return strip
+
+    def _bar(self, draw: ImageDraw, track: Track, top: int) -> None:
+        """Draw a face's time in the colours of its labels."""
+        until = [*(window.start for window in track.windows[1:]), track.windows[-1].end]
+        for window, end in zip(track.windows, until, strict=True):
+            colour = self.colours.get(window.label or "", COLOURS[0])
+            draw.rectangle((self._x(window.start), top, self._x(end), top + self.size), fill=colour)
+        number = self._x(track.windows[0].start) + 2, top - 1
+        draw.text(number, str(track.face), fill=_PAPER, font=self.font)
 
     def _legend(self, draw: ImageDraw, top: int) -> None:
         seen = {window.label for track in self.timeline.tracks for window in track.windows}
@@ -168,10 +173,16 @@ def box_at(track: Track, number: int) -> list[float] | None:
     return (track.boxes[before] + share * (track.boxes[after] - track.boxes[before])).tolist()
 
 
-def _ends(track: Track) -> list[float]:
-    """Return until when each window's label is shown: the start of the next, as far as the face is seen."""
-    starts = [window.start for window in track.windows[1:]]
-    return [*starts, track.windows[-1].end]
+def in_rows(tracks: Sequence[Track]) -> list[list[Track]]:
+    """Deal faces to as few rows as there are faces at a time, `ROWS` at most; where all are full, a face has none."""
+    rows: list[list[Track]] = []
+    for track in sorted(tracks, key=lambda track: track.index[0]):
+        free = next((row for row in rows if row[-1].index[-1] < track.index[0]), None)
+        if free is not None:
+            free.append(track)
+        elif len(rows) < ROWS:
+            rows.append([track])
+    return rows
 
 
 def _codec() -> str:

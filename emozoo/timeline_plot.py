@@ -57,9 +57,7 @@ def draw_timeline(path: Path, timeline: Timeline, *, title: str = "") -> None:
         for part, track, rows, own in zip(parts, tracks, panels, crops, strict=False):
             _draw_track(part, track, rows, own, timeline.labels)
         if len(timeline.tracks) > len(tracks):
-            figure.supxlabel(
-                f"and {len(timeline.tracks) - len(tracks)} more faces, which are seen less", fontsize=9
-            )
+            figure.supxlabel(f"and {len(timeline.tracks) - len(tracks)} more, not seen longer", fontsize=9)
 
 
 def activation(window: Window) -> list[_Cell]:

@@ -13,7 +13,7 @@ from PIL import Image
 from scenes import HEIGHT, SIDE, WIDTH, detector, frame_folder, scenes, standing, watch
 from small import tiny_model
 
-from emozoo.annotate import annotate_video, box_at
+from emozoo.annotate import annotate_video, box_at, in_rows
 from emozoo.answers import said
 from emozoo.data.video import read_frames
 from emozoo.errors import DataError
@@ -130,6 +130,13 @@ def test_between_sightings_a_box_moves_evenly() -> None:
     assert box_at(found, 3) == [10, 0, 20, 12.5]
     assert box_at(found, 6) == [40, 0, 50, 20]
     assert box_at(track(window()), 3) is None
+
+
+def test_faces_share_a_row_of_the_timeline_if_they_are_not_there_at_a_time() -> None:
+    spans = [(0, 10), (0, 30), (11, 20), (15, 40), (21, 22), *[(50, 60)] * 9]
+    tracks = [track(window(), index=range(first, last + 1)) for first, last in spans]
+    rows = in_rows(tracks)
+    assert [[tracks.index(item) for item in row] for row in rows] == [[0, 2, 4, 5], [1, 6], [3, 7], [8], [9]]
 
 
 def test_the_copy_has_every_frame_at_its_time_with_the_box_where_the_face_is(tmp_path: Path) -> None:
