@@ -53,7 +53,7 @@ def annotate_video(path: Path, timeline: Timeline) -> Path:
     """
     check_output(path, Path(timeline.source))
     stream = FrameStream(timeline.source, fps=timeline.frame_rate or 25.0)
-    rate = max(1, round(timeline.frames / max(timeline.seconds, 1e-3)))
+    rate = max(1, round((timeline.frames - 1) / timeline.seconds)) if timeline.seconds else 25
     picture: Annotator | None = None
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.part")

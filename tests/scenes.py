@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from clips import barred, number_of
 from PIL import Image
+from small import tiny_model
 
 from emozoo.contracts import Faces
 from emozoo.faces import FaceDetector
@@ -98,3 +100,16 @@ def close(first: Any, second: Any) -> bool:
     one, two = first.columns(), second.columns()
     numbers = [name for name in one if name != "label"]
     return list(one) == list(two) and all(abs(one[name] - two[name]) < 1e-5 for name in numbers)
+
+
+def seeing_model(**changes: Any) -> EmotionModel:
+    """A tiny model whose answers differ from face to face: its batch normalisation knows the portraits."""
+    model = tiny_model(**changes)
+    images = torch.stack([model.preprocessor.decode(picture) for picture in portraits(8)])
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = 1.0
+    model.backbone.train()
+    with torch.no_grad():
+        model.backbone(model.preprocessor.views(images, "none").flatten(0, 1))
+    return model.eval()

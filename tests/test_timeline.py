@@ -8,27 +8,25 @@ from typing import Any
 
 import pytest
 from clips import write_video
-from scenes import SIDE, close, detector, frame_folder, scenes, standing, watch
-from small import tiny_model
+from scenes import SIDE, close, detector, frame_folder, scenes, seeing_model, standing, watch
 
 from emozoo.answers import PLACE
 from emozoo.errors import DataError
 from emozoo.model import EmotionModel
 from emozoo.timeline import Timeline
 
-DIMENSIONS = ("valence", "arousal", "dominance")
 CLIPS = {"name": "clips", "frames": 12, "window": 10, "clips": 3, "length": 4, "stride": 3, "per_clip": 2}
 CEFLNET = {"sampling": CLIPS, "aggregator": {"name": "ceflnet"}}
 
 
 @pytest.fixture(scope="module")
 def model() -> EmotionModel:
-    return tiny_model()
+    return seeing_model()
 
 
 @pytest.fixture(scope="module")
 def video_model() -> EmotionModel:
-    return tiny_model(**CEFLNET)
+    return seeing_model(**CEFLNET)
 
 
 # --- faces ----------------------------------------------------------------------------------------------------
@@ -92,7 +90,7 @@ def test_a_video_that_is_a_face_already_is_one_track_without_boxes(
 
 
 def test_faces_are_cut_out_with_the_margin_of_the_model(tmp_path: Path) -> None:
-    wide = tiny_model(preprocess={"face_margin": 0.25})
+    wide = seeing_model(preprocess={"face_margin": 0.25})
     frame = scenes(1, standing(1, (60, 40)))[0]
     found: Any = wide.predict(frame, faces=detector(standing(1, (60, 40))))
     by_hand: Any = wide.predict(frame[30:90, 50:110], faces="none")

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 from clips import write_video
 from PIL import Image
-from scenes import HEIGHT, SIDE, WIDTH, detector, frame_folder, scenes, standing, watch
-from small import tiny_model
+from scenes import HEIGHT, SIDE, WIDTH, detector, frame_folder, scenes, seeing_model, standing, watch
 
 from emozoo.annotate import annotate_video, box_at, in_rows
 from emozoo.answers import said
@@ -80,7 +79,7 @@ def followed(tmp_path_factory: pytest.TempPathFactory) -> Timeline:
     """A CEFLNet's timeline of two faces, the second of which leaves early."""
     script = {n: [(10 + n, 20), (110, 50)][: 2 if n < 12 else 1] for n in range(40)}
     folder = frame_folder(tmp_path_factory.mktemp("v") / "v", scenes(40, script))
-    return watch(tiny_model(sampling=CLIPS, aggregator={"name": "ceflnet"}), folder, script)
+    return watch(seeing_model(sampling=CLIPS, aggregator={"name": "ceflnet"}), folder, script)
 
 
 def test_the_picture_frames_the_located_clip_and_the_frame_that_shows_it(
@@ -96,7 +95,7 @@ def test_the_picture_frames_the_located_clip_and_the_frame_that_shows_it(
 
 def test_of_a_model_that_weighs_nothing_no_activation_is_drawn(tmp_path: Path) -> None:
     script = standing(12, (20, 20))
-    found = watch(tiny_model(), frame_folder(tmp_path / "v", scenes(12, script)), script)
+    found = watch(seeing_model(), frame_folder(tmp_path / "v", scenes(12, script)), script)
     draw_timeline(tmp_path / "t.png", found)
     assert not is_orange(np.asarray(Image.open(tmp_path / "t.png"))).any()
 
@@ -104,7 +103,7 @@ def test_of_a_model_that_weighs_nothing_no_activation_is_drawn(tmp_path: Path) -
 @pytest.mark.parametrize("heads", [{"v": {"name": "vad"}}, {"e": {"name": "classification"}}])
 def test_whatever_heads_a_model_has_its_timeline_can_be_drawn(heads: Any, tmp_path: Path) -> None:
     script = standing(6, (20, 20))
-    found = watch(tiny_model(heads=heads), frame_folder(tmp_path / "v", scenes(6, script)), script)
+    found = watch(seeing_model(heads=heads), frame_folder(tmp_path / "v", scenes(6, script)), script)
     draw_timeline(tmp_path / "t.png", found)
     annotate_video(tmp_path / "t.mp4", found)
     assert (tmp_path / "t.png").stat().st_size > 20_000
@@ -113,7 +112,7 @@ def test_whatever_heads_a_model_has_its_timeline_can_be_drawn(heads: Any, tmp_pa
 
 @pytest.mark.parametrize("faces", ["none", {}])
 def test_a_video_without_boxes_or_without_faces_can_be_drawn(faces: Any, tmp_path: Path) -> None:
-    found = watch(tiny_model(), frame_folder(tmp_path / "v", scenes(3, {})), faces)
+    found = watch(seeing_model(), frame_folder(tmp_path / "v", scenes(3, {})), faces)
     draw_timeline(tmp_path / "t.png", found)
     annotate_video(tmp_path / "t.mp4", found)
     assert Image.open(tmp_path / "t.png").width > 100
@@ -144,7 +143,7 @@ def test_the_copy_has_every_frame_at_its_time_with_the_box_where_the_face_is(tmp
     frames = scenes(25, script)
     milliseconds = [n * 40 + (n > 12) * 300 for n in range(25)]
     source = write_video(tmp_path / "v.mp4", frames, milliseconds=milliseconds)
-    found: Any = tiny_model().predict(source, faces=detector(script))
+    found: Any = seeing_model().predict(source, faces=detector(script))
     annotate_video(tmp_path / "copy.mp4", found)
     copy, plain = (read_frames(path, np.arange(25)) for path in (tmp_path / "copy.mp4", source))
     assert copy.times == pytest.approx(plain.times, abs=1e-3)
@@ -170,18 +169,18 @@ def test_what_the_copy_cannot_be_is_refused_before_any_work(
     with pytest.raises(DataError, match=r"t\.gif: a video is written as one of \.mp4, "):
         annotate_video(tmp_path / "t.gif", followed)
     video = write_video(tmp_path / "v.mp4", scenes(3, {}))
-    found: Any = tiny_model().predict(video, faces="none")
+    found: Any = seeing_model().predict(video, faces="none")
     with pytest.raises(DataError, match=r"v\.mp4 is the video itself; write the copy to another file"):
         annotate_video(video, found)
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(DataError, match=r'needs PyAV: pip install "emozoo\[video\]"'):
         annotate_video(tmp_path / "t.mp4", followed)
     with pytest.raises(DataError, match=r'needs PyAV: pip install "emozoo\[video\]"'):
-        tiny_model().predict(video, faces="none")
+        seeing_model().predict(video, faces="none")
 
 
 def test_a_copy_that_fails_leaves_nothing_behind(followed: Timeline, tmp_path: Path) -> None:
-    gone: Any = tiny_model().predict(write_video(tmp_path / "v.mp4", scenes(3, {})), faces="none")
+    gone: Any = seeing_model().predict(write_video(tmp_path / "v.mp4", scenes(3, {})), faces="none")
     (tmp_path / "v.mp4").write_bytes(b"no video any more")
     with pytest.raises(DataError, match="not a video"):
         annotate_video(tmp_path / "t.mp4", gone)

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from scenes import SIDE, close, detector, frame_folder, scenes, standing, watch
-from small import tiny_model
+from scenes import SIDE, close, detector, frame_folder, scenes, seeing_model, standing, watch
 
 from emozoo.answers import mean_parts
 from emozoo.data.sampling import Clips, Sliding
@@ -26,12 +25,12 @@ CEFLNET = {"sampling": CLIPS, "aggregator": {"name": "ceflnet"}}
 
 @pytest.fixture(scope="module")
 def model() -> EmotionModel:
-    return tiny_model()
+    return seeing_model()
 
 
 @pytest.fixture(scope="module")
 def video_model() -> EmotionModel:
-    return tiny_model(**CEFLNET)
+    return seeing_model(**CEFLNET)
 
 
 # --- windows --------------------------------------------------------------------------------------------------
@@ -213,7 +212,7 @@ def test_a_model_of_videos_samples_each_window_and_says_which_clips_count(
 
 def test_clips_and_frames_that_a_short_window_lacks_are_left_out(tmp_path: Path) -> None:
     sliding = {"name": "sliding", "length": 4, "stride": 3}
-    model = tiny_model(sampling=sliding, aggregator={"name": "ceflnet"})
+    model = seeing_model(sampling=sliding, aggregator={"name": "ceflnet"})
     script = standing(12, (20, 20))
     folder = frame_folder(tmp_path / "v", scenes(12, script))
     [track] = watch(model, folder, script, window=1, hop=1).tracks  # 10 frames, then 2, in one batch
