@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 import reprlib
 import tomllib
@@ -36,7 +37,7 @@ def read_tree(path: Path, error: type[EmozooError] = RecipeError, limit: int = L
             holds no table.
     """
     kind = "TOML" if path.suffix == ".toml" else "JSON"
-    if not path.is_file():  # a pipe would be waited for, a device never end
+    if not os.path.isfile(path):  # a pipe would be waited for, a device never end
         raise error(f"there is no file {path}")
     try:
         with path.open("rb") as file:

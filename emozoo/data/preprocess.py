@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import mimetypes
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
@@ -127,7 +128,7 @@ def open_image(media: Any, name: str = "image") -> Image:
         media = (tensor.permute(1, 2, 0) if tensor.ndim == 3 else tensor).numpy()
     if isinstance(media, np.ndarray):
         return _from_array(media, name)
-    if isinstance(media, str | Path) and not Path(media).is_file():
+    if isinstance(media, str | Path) and not os.path.isfile(media):
         raise DataError(f"{name}: there is no file {media}")
     if not isinstance(media, str | Path | bytes | pil.Image):
         raise DataError(

@@ -6,6 +6,7 @@ Pixels are upright, times are the file's own, and a damaged file gives what it s
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -182,7 +183,7 @@ def stream_frames(
 
 def _existing(path: str | Path) -> Path:
     path = Path(path).expanduser()
-    if not path.is_dir() and not path.is_file():
+    if not os.path.isdir(path) and not os.path.isfile(path):
         raise DataError(f"there is no video file or folder of frames {path}")
     return path
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import os
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -147,7 +148,7 @@ class Videos(VideoReader):
                     id=name,
                     label=canonical(row["label"]) if row.get("label") else None,
                     split=split_word(split) or split or "train",
-                    video=path if path.exists() and is_video(path) else None,
+                    video=path if os.path.exists(path) and is_video(path) else None,  # Path minds long names
                     where=where,
                     fold=_fold(row.get("fold", ""), where, report),
                     subject=row.get("subject") or None,

@@ -67,7 +67,8 @@ def fuzz(name: str, seconds: int, keep: bool) -> str:
 def _trace(said: str) -> str:
     """Return the end of the traceback of what was found."""
     lines = said.partition("Uncaught Python exception")[2].splitlines() or said.splitlines()
-    return "\n".join(f"  {line}" for line in lines[:40] if not line.startswith("#"))
+    shown = [line for line in lines if not line.startswith(("#", "INFO: "))]
+    return "\n".join(f"  {line:.160}" for line in shown[:40])
 
 
 def main() -> None:

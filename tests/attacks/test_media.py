@@ -279,6 +279,13 @@ def test_a_video_of_giant_frames_is_refused_before_it_is_decoded(tmp_path: Path,
             read_frames(tmp_path / "b.avi", np.array([0]))
 
 
+@pytest.mark.parametrize("name", ["a" * 5_000, "a/" * 5_000, "a\0b", "\ud800", ""])
+def test_a_name_that_no_file_can_have_is_that_of_no_file(name: str) -> None:
+    for read in (open_image, probe):
+        with pytest.raises(DataError):
+            read(name)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="no such files there")
 @pytest.mark.parametrize("target", ["/dev/zero", "/dev/stdin", "/proc/self/mem", "/"])
 def test_a_link_to_what_is_no_file_is_no_video(tmp_path: Path, target: str) -> None:
