@@ -252,6 +252,7 @@ def evaluate_on_disk(
         "model": name,
         "source": model.source and model.source.record(),
         "dataset": opened.title,
+        "reader": [reader_name, *options],
         "fingerprint": samples.fingerprint(),
         "versions": versions(),
         **result,

@@ -211,6 +211,7 @@ def _check_metrics(sweep: Sweep, recipes: Mapping[str, Recipe]) -> None:
     known = dict.fromkeys(
         [
             "consistency",
+            "rich_clips",
             "model",
             "training",
             *(head for recipe in recipes.values() for head in recipe.model.heads),
