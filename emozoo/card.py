@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 PICTURES, RECORDS = "pictures", "records"
 BEGIN, END = "<!-- emozoo:auto -->", "<!-- /emozoo:auto -->"
 """What stands between these in a card is emozoo's; the rest is the author's."""
-
-
 HERE = "dir:."
 """How a card names the model that it lies beside; one of the zoo gives its name, one on the Hub its repository."""
 RECORD_URL = "run.json"
@@ -109,8 +107,9 @@ def _duration(seconds: float) -> str:
 def write_card(folder: Path, run: Path, *, weights: bool = False) -> Path:
     """Copy a finished run's record and pictures into a zoo entry and render its card; return the card's path.
 
-    Results of `emozoo eval` in the entry's folder `records` are shown too. With `weights`, the entry also gets the model, its weights rounded to half precision: it is then a model folder,
-    and `emozoo.load` of its name needs no network.
+    Results of `emozoo eval` in the entry's folder `records` are shown too. With `weights`, the entry also gets the
+    model, its weights rounded to half precision: it is then a model folder, and `emozoo.load` of its name needs no
+    network.
     """
     import shutil
 
@@ -127,7 +126,9 @@ def write_card(folder: Path, run: Path, *, weights: bool = False) -> Path:
     shutil.copy2(run / RUN, folder / RUN)
     text = written.read_text(encoding="utf-8") if written.is_file() else ""
     card, shown = folder / CARD, tuple(f"{PICTURES}/{path.name}" for path in pictures)
-    more = [json.loads(file.read_text(encoding="utf-8")) for file in sorted((folder / RECORDS).glob("*.json"))]
+    more = [
+        json.loads(file.read_text(encoding="utf-8")) for file in sorted((folder / RECORDS).glob("*.json"))
+    ]
     with read_as("the record of a run", run / RUN):
         rendered = render_card(record, text, shown, folder.resolve().name, more)
     card.write_text(rendered, encoding="utf-8")

@@ -21,7 +21,10 @@ TRAINED = [entry for entry in entries() if entry.record is not None]
 def test_every_committed_card_is_what_its_record_renders_to(entry) -> None:
     written = entry.folder / "card.md"
     pictures = tuple(f"pictures/{path.name}" for path in sorted((entry.folder / "pictures").glob("*.png")))
-    text = render_card(entry.record, written.read_text() if written.exists() else "", pictures, entry.name)
+    more = [json.loads(path.read_text()) for path in sorted((entry.folder / "records").glob("*.json"))]
+    text = render_card(
+        entry.record, written.read_text() if written.exists() else "", pictures, entry.name, more
+    )
     assert (entry.folder / "README.md").read_text() == text
 
 
