@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import re
-import shutil
-import subprocess
-import sys
 import tempfile
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
@@ -15,14 +10,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from emozoo.card_text import addressed, merge_cards
+from emozoo.card_text import merge_cards
 from emozoo.errors import EmozooError, HubError, ModelNotFoundError, OfflineError, PushError
 from emozoo.hub import parse
 from emozoo.hub_client import Hub, connect, explained, persistently, plain_names
+from emozoo.proof import check_folder, copied, proved
 from emozoo.stamps import sha256
 
 AGAIN = "Repeat the same command: what has landed is not sent twice."
-_PICTURE = re.compile(r"\]\((pictures/[\w-]+\.png)\)")
 
 
 @dataclass(frozen=True)
@@ -115,11 +110,11 @@ def push(
     if gated not in (None, "auto", "manual"):
         raise PushError(f"gated is {gated!r}: write auto or manual")
     hub, folder = connect(token=token), Path(folder)
-    _check(folder)
+    check_folder(folder)
     with (
         tempfile.TemporaryDirectory() as place
     ):  # what is proved is what is published, whatever happens to the folder
-        plan = plan_push(_copied(folder, Path(place)), repo, private=private, token=token)
+        plan = plan_push(copied(folder, Path(place)), repo, private=private, token=token)
         if plan.head is None:
             if pr:
                 raise ModelNotFoundError(f"there is no {hub.url(repo)} that a pull request could go to")
@@ -153,7 +148,7 @@ def plan_push(
     if parse(repo).revision != "main":
         raise PushError(f"{repo}: a model is pushed to org/name; its commit is what comes of it")
     hub = connect(token=token)
-    files = _proved(Path(folder), repo, hub)
+    files = proved(Path(folder), repo, hub)
     if hub.offline:
         raise OfflineError(f"{repo}: pushing needs the Hub, and offline mode is on (HF_HUB_OFFLINE)")
     try:
@@ -161,72 +156,6 @@ def plan_push(
     except ModelNotFoundError:
         return Plan(repo, files, changed=tuple(files))
     return _compare(Plan(repo, files), info, hub, private)
-
-
-def _check(folder: Path) -> None:
-    """Check that a folder is a model folder, that its card may be shown, and that no link brings in other files."""
-    from emozoo.card_check import folder_problems
-    from emozoo.folder import check_manifest
-
-    check_manifest(folder)
-    places = folder.resolve(), connect().cache.resolve()
-    for name in _names(folder):
-        if not any((folder / name).resolve().is_relative_to(place) for place in places):
-            raise PushError(
-                f"{folder / name} is a link out of the folder, and is not published; copy the file there"
-            )
-    if problems := folder_problems(folder):
-        listed = "\n  ".join(problems)
-        raise PushError(
-            f"{folder} is not pushed; its card is not ready (`emozoo card check dir:{folder}`):\n  {listed}"
-        )
-
-
-def _copied(folder: Path, place: Path) -> Path:
-    copy = place / folder.resolve().name
-    for name in _names(folder):
-        (copy / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(folder / name, copy / name)
-    return copy
-
-
-def _names(folder: Path) -> list[str]:
-    """Return the files of a folder that are published: the model, its card, and what the card shows and rests on."""
-    from emozoo.card_check import RECORDS
-    from emozoo.folder import CARD, MANIFEST, REQUIRED, RUN
-
-    card = folder / CARD
-    text = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
-    pictures = dict.fromkeys(_PICTURE.findall(text))
-    records = [f"{RECORDS}/{path.name}" for path in sorted((folder / RECORDS).glob("*.json"))]
-    return [
-        name for name in (*REQUIRED, RUN, MANIFEST, CARD, *pictures, *records) if (folder / name).is_file()
-    ]
-
-
-def _proved(folder: Path, repo: str, hub: Hub) -> dict[str, Path | bytes]:
-    """Return the files of a model folder that loads, in a fresh process, as what was saved."""
-    from emozoo.folder import CARD
-
-    _check(folder)
-    reload(folder)
-    card = addressed((folder / CARD).read_text(encoding="utf-8"), repo, hub.url(repo))
-    return {**{name: folder / name for name in _names(folder)}, CARD: card.encode()}
-
-
-def reload(folder: Path) -> None:
-    """Load a model folder in a fresh process and compare it with its golden outputs.
-
-    Raises:
-        PushError: it cannot be loaded there, or is another model there.
-    """
-    command = [sys.executable, "-P", "-m", "emozoo", "verify", f"dir:{folder.resolve()}"]
-    done = subprocess.run(
-        command, capture_output=True, text=True, stdin=subprocess.DEVNULL,
-        env={**os.environ, "HF_HUB_OFFLINE": "1"},
-    )  # fmt: skip
-    if done.returncode:
-        raise PushError(f"{folder} is not pushed: a fresh process does not load it.\n{done.stderr.strip()}")
 
 
 def _info(repo: str, hub: Hub, revision: str | None = None) -> Any:

@@ -13,7 +13,7 @@ from records import small_record
 from server import HubServer
 from small import tiny_model
 
-from emozoo import publish
+from emozoo import proof
 from emozoo.card import render_card
 from emozoo.folder import load_model, save_model, verify_golden
 from emozoo.publish import Published, push
@@ -66,7 +66,7 @@ def folders(originals: tuple[Path, Path], tmp_path: Path) -> tuple[Path, Path]:
 @pytest.fixture
 def reload_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a push prove its folder in this process: a fresh one takes seconds, and has a test of its own."""
-    monkeypatch.setattr(publish, "reload", lambda folder: verify_golden(load_model(folder, "cpu"), folder))
+    monkeypatch.setattr(proof, "reload", lambda folder: verify_golden(load_model(folder, "cpu"), folder))
 
 
 @pytest.fixture
