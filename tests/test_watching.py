@@ -12,11 +12,13 @@ import torch
 from scenes import SIDE, close, detector, frame_folder, scenes, seeing_model, standing, watch
 
 from emozoo.answers import mean_parts
+from emozoo.contracts import Faces
 from emozoo.data.sampling import Clips, Sliding
 from emozoo.errors import DataError
 from emozoo.faces import crop_face
+from emozoo.looking import Sight
 from emozoo.model import EmotionModel
-from emozoo.watching import Follower, Pace, Shot
+from emozoo.watching import Cast, Follower, Pace, Shot
 
 DIMENSIONS = ("valence", "arousal", "dominance")
 CLIPS = {"name": "clips", "frames": 12, "window": 10, "clips": 3, "length": 4, "stride": 3, "per_clip": 2}
@@ -70,6 +72,7 @@ def test_a_window_of_no_length_is_one_frame() -> None:
 
 def test_a_face_that_comes_back_after_more_than_a_window_starts_a_new_one_there() -> None:
     assert windows_of([0.0, 0.1, 5.05, 5.5], 1, 0.5) == [[0.0, 0.1], [5.05, 5.5]]
+    assert windows_of([0.0, 0.1, 0.6, 0.7, 5.0], 1, 0.5) == [[0.0, 0.1, 0.6, 0.7], [5.0]]
 
 
 def test_windows_may_leave_out_what_lies_between_them() -> None:
@@ -85,6 +88,25 @@ def test_shots_that_no_window_needs_any_more_are_let_go() -> None:
             pass
         most = max(most, len(alive))
     assert most <= 16  # a window of 10, whose list the loop still holds, and half of the next
+
+
+def test_of_faces_that_are_gone_no_shots_are_held() -> None:
+    class Nobody:
+        def take(self, follower: Follower, shots: list[Shot]) -> None:
+            pass
+
+    cast: Any = Cast(Nobody(), 4.0, 2.0, gap=15)  # ty: ignore[invalid-argument-type]
+    alive, most = weakref.WeakSet[torch.Tensor](), 0
+    for number in range(2000):
+        left = float(100 * (number // 25 % 3))  # every 25 frames somebody else, elsewhere
+        box = (left, 0.0, left + 40, 40.0)
+        crops = [torch.zeros(1)]
+        alive.update(crops)
+        found = Faces(np.asarray([box], np.float32), np.ones(1, np.float32))
+        cast.see(number, number / 25, Sight(crops, [box], [1.0], found))
+        most = max(most, len(alive))
+    assert len(cast.gone) > 70
+    assert most <= 25 + 16
 
 
 def test_defaults_are_four_seconds_for_models_of_videos_and_one_for_models_of_images(
@@ -222,6 +244,11 @@ def test_clips_and_frames_that_a_short_window_lacks_are_left_out(tmp_path: Path)
         assert [len(row) for row in window.times] == [len(row) for row in kept]
         assert [len(row) for row in window.frame_weights] == [len(row) for row in kept]
         assert sum(clip.intensity for clip in window.clips) == pytest.approx(1)
+    crops = [model.preprocessor.decode(frame[20:60, 20:60]) for frame in scenes(12, script)[10:]]
+    there = torch.tensor([[[True, True, False, False]]])
+    output = model.outputs(torch.stack([*crops, *crops])[None, None], mask=there)
+    [parts] = model.decode(output.heads)
+    assert track.windows[1].probabilities == pytest.approx(parts["emotion"]["probabilities"], abs=1e-5)
     [alone] = watch(model, folder, script, window=1, hop=1, batch_size=1).tracks
     assert all(close(one, two) for one, two in zip(track.windows, alone.windows, strict=True))
 
