@@ -235,21 +235,21 @@ def test_a_model_of_videos_samples_each_window_and_says_which_clips_count(
 def test_clips_and_frames_that_a_short_window_lacks_are_left_out(tmp_path: Path) -> None:
     sliding = {"name": "sliding", "length": 4, "stride": 3}
     model = seeing_model(sampling=sliding, aggregator={"name": "ceflnet"})
-    script = standing(12, (20, 20))
-    folder = frame_folder(tmp_path / "v", scenes(12, script))
-    [track] = watch(model, folder, script, window=1, hop=1).tracks  # 10 frames, then 2, in one batch
-    for window, count in zip(track.windows, (10, 2), strict=True):
+    script = standing(13, (20, 20))
+    folder = frame_folder(tmp_path / "v", scenes(13, script))
+    [track] = watch(model, folder, script, window=1.1, hop=1.1).tracks  # 11 frames, then 2, in one batch
+    for window, count in zip(track.windows, (11, 2), strict=True):
         sampled = Sliding.model_validate(sliding).sample(count)
         kept = [row[mask] for row, mask in zip(sampled.index, sampled.mask, strict=True)]
         assert [len(row) for row in window.times] == [len(row) for row in kept]
         assert [len(row) for row in window.frame_weights] == [len(row) for row in kept]
         assert sum(clip.intensity for clip in window.clips) == pytest.approx(1)
-    crops = [model.preprocessor.decode(frame[20:60, 20:60]) for frame in scenes(12, script)[10:]]
+    crops = [model.preprocessor.decode(frame[20:60, 20:60]) for frame in scenes(13, script)[11:]]
     there = torch.tensor([[[True, True, False, False]]])
     output = model.outputs(torch.stack([*crops, *crops])[None, None], mask=there)
     [parts] = model.decode(output.heads)
     assert track.windows[1].probabilities == pytest.approx(parts["emotion"]["probabilities"], abs=1e-5)
-    [alone] = watch(model, folder, script, window=1, hop=1, batch_size=1).tracks
+    [alone] = watch(model, folder, script, window=1.1, hop=1.1, batch_size=1).tracks
     assert all(close(one, two) for one, two in zip(track.windows, alone.windows, strict=True))
 
 
