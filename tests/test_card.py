@@ -203,3 +203,12 @@ def test_a_licence_that_the_hub_has_no_id_for_is_named_in_words(licence, fields)
     record = small_record()
     record["recipe"]["card"]["licence"] = licence
     assert fields.items() <= metadata(record).items()
+
+
+def test_a_run_that_kept_its_last_epoch_says_that_nothing_was_chosen() -> None:
+    record = small_record()
+    record["selected_on"] = None
+    text = render_card(record)
+    assert "the last of" in text
+    assert "nothing was chosen" in text
+    assert "checkpoint chosen on" not in text
