@@ -62,12 +62,12 @@ class Variant:
 
     @property
     def violated(self) -> np.ndarray:
-        """Whether any value contradicts the predicted category (seeds, N)."""
+        """Whether each value contradicts the predicted category (seeds, N, 3)."""
         cost = build("consistency", "step", {}, FER2013_LABELS, DIMENSIONS, where="report")
         logits, values = torch.from_numpy(self.probabilities).log(), torch.from_numpy(self.predicted)
         known = values.nan_to_num()
         broken = [(cost.per_dimension(p, v) > 0).numpy() for p, v in zip(logits, known, strict=True)]
-        return (np.array(broken) & ~np.isnan(self.predicted)).any(2).astype(float)
+        return np.array(broken) & ~np.isnan(self.predicted)
 
     def agreement(self, metric: str) -> list[float | None]:
         """Return a metric of each dimension over all images, the mean over seeds; None where nothing predicts it."""
@@ -158,7 +158,7 @@ def table(variants: dict[str, Variant], baseline: str) -> Iterator[str]:
         cells = [*one.errors.mean((0, 1)), *one.agreement("ccc"), *one.agreement("pearson")]
         shown = ["" if cell is None or np.isnan(cell) else f"{cell:.3f}" for cell in cells]
         difference = ["", ""] if name == baseline else _differences(one, base)
-        shares = [f"{one.violated.mean():.1%}", f"{one.right.mean():.1%}"]
+        shares = [f"{one.violated.any(2).mean():.1%}", f"{one.right.mean():.1%}"]
         yield f"| {name} | {len(one.predicted)} | " + " | ".join([*shown, *shares, *difference]) + " |"
 
 
@@ -180,7 +180,11 @@ def _differences(one: Variant, base: Variant) -> list[str]:
     """Return the differences of error and of violations, each with its interval."""
     here, there = shared_seeds(one, base)
     error = paired(one, base)
-    rules = paired_difference(one.violated[here].mean(0), base.violated[there].mean(0))
+    first, second = one.violated[here], base.violated[there]
+    both = ~np.isnan(one.predicted + base.predicted[:1]).any(
+        (0, 1)
+    )  # a rule counts where both have a value for it
+    rules = paired_difference(*(v[..., both].any(2).mean(0) for v in (first, second)))
     return [
         "{:+.3f} [{:+.3f}, {:+.3f}]".format(error["value"], *error["interval"]),
         "{:+.1f} [{:+.1f}, {:+.1f}]".format(*(100 * x for x in (rules["value"], *rules["interval"]))),
