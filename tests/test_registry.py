@@ -271,7 +271,7 @@ def test_a_typo_is_answered_with_the_nearest_name_and_all_there_are():
         registry.find("backbone", "resnet81")
     text = str(caught.value)
     assert text.startswith("no backbone is called 'resnet81'. Did you mean 'resnet18'?")
-    assert "Installed: c3d, r3d, resnet18, timm." in text
+    assert "Installed: c3d, r3d, resnet18, separate, timm." in text
     assert "emozoo plugins list" in text
 
 

@@ -22,7 +22,8 @@ class Separate(nn.Module):
 
     Args:
         in_channels: C.
-        backbone: the component that is copied, with its options: { name = "resnet18", width = 32 }.
+        backbone: the component that is copied, with its options: { name = "resnet18", width = 32 }; a resnet18 with
+            its own defaults if left out.
         copies: how many there are.
 
     Raises:
@@ -30,10 +31,16 @@ class Separate(nn.Module):
     """
 
     def __init__(
-        self, in_channels: int, *, backbone: dict[str, Any], copies: Annotated[int, Field(gt=0)] = 4
+        self,
+        in_channels: int,
+        *,
+        backbone: dict[str, Any] | None = None,
+        copies: Annotated[int, Field(gt=0)] = 4,
     ) -> None:
         super().__init__()
-        self.copies = nn.ModuleList(_copy(backbone, in_channels) for _ in range(copies))
+        self.copies = nn.ModuleList(
+            _copy(backbone or {"name": "resnet18"}, in_channels) for _ in range(copies)
+        )
         first: Any = self.copies[0]
         self.out_features = copies * first.out_features
         self.input_kind = first.input_kind
