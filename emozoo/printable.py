@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, TextIO
 
 
@@ -30,6 +31,11 @@ class Printable:
     def write(self, text: str) -> int:
         """Write text, made safe to show."""
         return self._stream.write(printable(text))
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        """Write lines, each made safe to show."""
+        for line in lines:
+            self.write(line)
 
     def flush(self) -> None:
         """Send what has been written."""

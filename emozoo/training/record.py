@@ -6,6 +6,7 @@ import json
 import os
 import platform
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from emozoo.data.reading import Splits
 from emozoo.data.samples import Samples
 from emozoo.model import EmotionModel
 from emozoo.recipe import Recipe
+from emozoo.zoo import locate
 
 RECORD_FORMAT = 1
 
@@ -48,6 +50,8 @@ def recipe_record(recipe: Recipe) -> dict[str, Any]:
     """Return the resolved recipe without the places where data and cache lay, which say nothing about the run."""
     tree = recipe.resolved()
     tree["data"] |= {"root": None, "cache": None}
+    if tree["train"]["init"] is not None and isinstance(found := locate(tree["train"]["init"]), Path):
+        tree["train"]["init"] = f"dir:{found.name}"
     return tree
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 import unicodedata
@@ -19,7 +20,7 @@ import emozoo
 from emozoo import cli, zoo
 from emozoo.errors import EmozooError, EmozooWarning, RecipeError
 from emozoo.folder import save_model
-from emozoo.printable import printable
+from emozoo.printable import Printable, printable
 from emozoo.recipe import parse_recipe
 
 ESCAPES = {
@@ -228,3 +229,11 @@ def test_a_table_keeps_its_lines_whatever_its_cells_hold() -> None:
     from emozoo.cli.output import table
 
     assert table(("a", "b"), [{"a": "x\ny\r\x85z", "b": 1}]) == ["a      b", "x y z  1"]
+
+
+def test_a_stream_that_shows_lines_obeys_none_of_them() -> None:
+    seen = io.StringIO()
+    stream = Printable(seen)
+    stream.writelines(["plain\n", "\x1b[31mred\n"])
+    stream.write("\x07")
+    assert seen.getvalue() == "plain\n\\u001b[31mred\n\\u0007"

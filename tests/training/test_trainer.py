@@ -131,6 +131,7 @@ def test_a_run_can_start_from_the_weights_of_another(tiny_recipe, tmp_path: Path
     second = train(recipe, tmp_path / "second", cpu=True)
     record = read_record(second)
     assert record["init"]["source"] == "model"
+    assert record["recipe"]["train"]["init"] == "dir:model", "no record names a place on a machine"
     assert record["init"]["sha256"] == sha256(first / "model" / "model.safetensors")
     assert record["init"]["tensors"] == record["init"]["of"]
     one, other = (load_model(run / "model", "cpu").state_dict() for run in (first, second))
