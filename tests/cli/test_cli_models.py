@@ -242,7 +242,9 @@ def test_a_broken_recipe_in_the_zoo_is_named(own_zoo):
     with pytest.raises(RecipeError, match=r"bare/recipe\.toml is not valid TOML"):
         emozoo.list_models()
     (own_zoo / "bare" / "recipe.toml").write_text("[model]")
-    with pytest.raises(RecipeError, match=r"bare/recipe\.toml cannot be read as a recipe .*: it lacks 'data'"):
+    with pytest.raises(
+        RecipeError, match=r"bare/recipe\.toml cannot be read as a recipe .*: it lacks 'data'"
+    ):
         emozoo.list_models()
 
 

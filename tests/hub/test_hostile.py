@@ -19,7 +19,9 @@ def test_a_manifest_that_names_files_elsewhere_makes_nobody_remove_them(hub, pus
     precious = tmp_path / "precious"
     precious.write_text("years of work")
     cached = tmp_path / "hf" / "models--alice--faces" / "snapshots" / ("0" * 40)
-    name = str(precious) if way != "up" else "/".join([*[".."] * (len(cached.parts) - 1), *precious.parts[1:]])
+    name = (
+        str(precious) if way != "up" else "/".join([*[".."] * (len(cached.parts) - 1), *precious.parts[1:]])
+    )
     tree = json.loads((folders[0] / "manifest.json").read_text())
     rows = {name: {"size": 0, "sha256": "0" * 64}}
     tree["files"] = rows if way.startswith("a ") else tree["files"] | rows
