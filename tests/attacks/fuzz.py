@@ -15,10 +15,14 @@ import sys
 import tempfile
 from pathlib import Path
 
-HERE = Path(__file__).parent
+HERE, MODULE = Path(__file__).parent, "tests.attacks.fuzz"
 WATCHED = ["emozoo", "emozoo_datasets", "tomllib", "yaml", "PIL", "json"]
 LARGEST = {"image": 4_000, "video": 12_000, "header": 3_000, "table": 12_000, "record": 8_000}
 """Bytes of an input; 2,000 of those that are text."""
+
+
+BUDGET = 24_000
+"""Bytes of the kept inputs of a target."""
 
 
 def fuzz_here(name: str, arguments: list[str]) -> None:
@@ -28,15 +32,19 @@ def fuzz_here(name: str, arguments: list[str]) -> None:
     sys.path[:0] = [str(HERE), str(HERE.parent)]
     with atheris.instrument_imports(include=WATCHED):
         from targets import take
-    atheris.Setup([sys.argv[0], *arguments], lambda data: take(name, data) and None)
-    atheris.Fuzz()
+    with tempfile.TemporaryDirectory() as folder:
+        again = Path(folder) / "again"  # libFuzzer starts itself anew to merge a corpus
+        again.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m {MODULE} --here {name} -- "$@"\n')
+        again.chmod(0o755)
+        atheris.Setup([str(again), *arguments], lambda data: take(name, data) and None)
+        atheris.Fuzz()
 
 
 def run(name: str, folders: list[Path], *options: str) -> str:
     """Run libFuzzer on a target in another process; return what it says."""
     size = LARGEST.get(name, 2_000)
     limits = [f"-max_len={size}", "-timeout=25", "-rss_limit_mb=4096", f"-artifact_prefix=crashes/{name}-"]
-    command = [sys.executable, "-m", "tests.attacks.fuzz", "--here", name, "--", *limits, *options]
+    command = [sys.executable, "-m", MODULE, "--here", name, "--", *limits, *options]
     done = subprocess.run([*command, *map(str, folders)], cwd=HERE.parents[1], capture_output=True, text=True)
     return done.stdout + done.stderr
 
@@ -52,8 +60,9 @@ def fuzz(name: str, seconds: int, keep: bool) -> str:
         if keep:
             least.mkdir()
             run(name, [least, kept, found], "-merge=1")
-            shutil.rmtree(kept)
-            shutil.copytree(least, kept)
+            if any(least.iterdir()):
+                shutil.rmtree(kept)
+                _copy_smallest(least, kept)
     cov = [int(number) for number in re.findall(r"cov: (\d+)", said)] or [0]
     executed = re.findall(r"stat::number_of_executed_units: (\d+)", said)
     crash = re.findall(r"Test unit written to (\S+)", said)
@@ -62,6 +71,16 @@ def fuzz(name: str, seconds: int, keep: bool) -> str:
         f"kept {len(list(kept.iterdir()))} inputs"
         + (f"\n  FOUND {crash[0]}\n{_trace(said)}" if crash else "")
     )
+
+
+def _copy_smallest(found: Path, kept: Path) -> None:
+    """Copy inputs as far as the budget goes, the smallest first."""
+    kept.mkdir()
+    total = 0
+    for path in sorted(found.iterdir(), key=lambda path: path.stat().st_size):
+        total += path.stat().st_size
+        if total <= BUDGET:
+            shutil.copy(path, kept)
 
 
 def _trace(said: str) -> str:

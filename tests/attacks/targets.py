@@ -6,8 +6,10 @@ them.
 
 from __future__ import annotations
 
+import atexit
 import functools
 import json
+import shutil
 import tempfile
 import warnings
 from collections.abc import Callable
@@ -41,7 +43,9 @@ CARD = "---\nlibrary_name: emozoo\ntags: [emozoo]\n---\n# A\n"
 @functools.cache
 def place() -> Path:
     """A folder for this process; a name per target keeps them apart."""
-    return Path(tempfile.mkdtemp(prefix="emozoo-attacks-"))
+    folder = tempfile.mkdtemp(prefix="emozoo-attacks-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
 
 
 def written(name: str, data: bytes) -> Path:
