@@ -251,10 +251,10 @@ def test_the_config_names_each_part_in_full_with_every_option() -> None:
         "sampling": None,
         "aggregator": {"name": "emozoo:mean"},
         "heads": {
-            "emotion": {"name": "emozoo:classification", "dropout": 0.0, "hidden": []},
+            "emotion": {"name": "emozoo:classification", "dropout": 0.0, "hidden": [], "part": None},
             "vad": {
                 "name": "emozoo:vad", "dimensions": ["valence", "arousal", "dominance"], "bounded": "tanh",
-                "dropout": 0.0, "hidden": [],
+                "dropout": 0.0, "hidden": [], "part": None,
             },
         },
     }  # fmt: skip
