@@ -36,7 +36,6 @@ def check_output(path: Path, source: Path) -> None:
         raise DataError(f"{path}: a video is written as one of {', '.join(CONTAINERS)}")
     if path.exists() and path.samefile(source):
         raise DataError(f"{path} is the video itself; write the copy to another file")
-    _codec()
 
 
 def annotate_video(path: Path, timeline: Timeline) -> Path:
@@ -186,10 +185,8 @@ def in_rows(tracks: Sequence[Track]) -> list[list[Track]]:
 
 
 def _codec() -> str:
-    try:
-        import av
-    except ImportError:
-        raise DataError('writing videos needs PyAV: pip install "emozoo[video]"') from None
+    import av
+
     return next(codec for codec in CODECS if codec in av.codecs_available)
 
 

@@ -91,7 +91,7 @@ def open_detector(name: str = AUTO, **options: Any) -> FaceDetector:
     reasons = "\n".join(f"  {short}: {reason}" for short, reason in passed_over.items())
     raise DetectorUnavailableError(
         f"no face detector can be used here:\n{reasons}\n"
-        'Ways on: pip install "emozoo[faces]"; or, for pictures that are faces already, none (--faces none).'
+        "Ways on: mend one of these; or, for pictures that are faces already, none (--faces none)."
     )
 
 

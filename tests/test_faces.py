@@ -101,7 +101,7 @@ def test_where_no_detector_can_be_used_the_error_says_why_of_each_and_what_to_do
         open_detector()
     said = str(caught.value)
     assert "yunet: yunet needs yunet_n_320_320.onnx" in said
-    assert 'dlib: dlib is not installed: pip install "emozoo[faces]"' in said
+    assert 'dlib: dlib cannot be imported: pip install "dlib-bin>=20"' in said
     assert "--faces none" in said
 
 

@@ -172,10 +172,8 @@ def _open_file(path: Path) -> IO[bytes]:
 
 
 def _open_container(path: Path, file: IO[bytes]) -> InputContainer:
-    try:
-        import av
-    except ImportError:
-        raise DataError(f'{path}: reading video files needs PyAV: pip install "emozoo[video]"') from None
+    import av
+
     try:
         # An open file, as FFmpeg takes a path for an address; metadata may be in any encoding.
         options = {"format_whitelist": VIDEO_FORMATS}

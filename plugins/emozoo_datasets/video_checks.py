@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import math
 import re
 import statistics
@@ -61,7 +60,7 @@ def examine_videos(
             problems(name, seen.problem)
     findings = problems.findings()
     counted = [(name, seen.frames) for name, seen in zip(ids, looks, strict=True) if seen.frames is not None]
-    findings += _lengths(counted, len(looks))
+    findings += _lengths(counted)
     gaps = [f"{name} ({seen.gaps})" for name, seen in zip(ids, looks, strict=True) if seen.gaps]
     if gaps:
         findings.append(
@@ -101,8 +100,6 @@ def _look_at_file(path: Path) -> Look:
     size = path.stat().st_size
     if not size:
         return Look(None, (0,), "the file is empty; replace or remove it")
-    if importlib.util.find_spec("av") is None:
-        return Look(None, (size,))
     import av
 
     count, decoded, allowed = 0, False, {"format_whitelist": VIDEO_FORMATS}
@@ -127,11 +124,8 @@ def _gaps(files: Sequence[Path]) -> str | None:
     return f"{missing} of {missing + len(numbers)} are missing" if missing else None
 
 
-def _lengths(counted: Sequence[tuple[str, int]], videos: int) -> list[Finding]:
+def _lengths(counted: Sequence[tuple[str, int]]) -> list[Finding]:
     findings = []
-    if len(counted) < videos and importlib.util.find_spec("av") is None:
-        message = f"{videos - len(counted):,} video files were not opened: pip install 'emozoo[video]' first"
-        findings.append(Finding("warning", "frames", message))
     if counted:
         counts = [count for _, count in counted]
         message = f"{min(counts)} to {max(counts)} a video, median {statistics.median(counts):g}"

@@ -32,7 +32,7 @@ class DlibHOG:
         max_side: pixels to which larger frames are shrunk, before any upsampling.
 
     Raises:
-        DetectorUnavailableError: dlib is not installed.
+        DetectorUnavailableError: dlib cannot be imported.
     """
 
     preference: ClassVar[int] = 10
@@ -86,5 +86,5 @@ def _dlib() -> Any:
     try:
         import dlib
     except ImportError:
-        raise DetectorUnavailableError('dlib is not installed: pip install "emozoo[faces]"') from None
+        raise DetectorUnavailableError('dlib cannot be imported: pip install "dlib-bin>=20"') from None
     return dlib
