@@ -77,6 +77,10 @@ def draw_result(
                 category=category, labels=model.labels, title=title,
             )  # fmt: skip
             pictures += _draw_space(folder / f"{name}_space.png", model, head, outputs[name], samples, title)
+    if found := result.get("rich_clips"):
+        pictures.append(folder / "activation.png")
+        title = f"activation map, {result['split']} (n = {found['n']:,})"
+        plots.activation_map(pictures[-1], found["activation"], chance=found["chance"], title=title)
     return pictures + _draw_violations(folder / "violations.png", model, samples, outputs)
 
 

@@ -75,6 +75,38 @@ def confusion_matrix(path: Path, confusion: ArrayLike, labels: Sequence[str], *,
         bar.outline.set_visible(False)
 
 
+def activation_map(
+    path: Path, activation: Sequence[Sequence[float] | None], *, chance: float, title: str = ""
+) -> None:
+    """Draw the mean weight of each clip (clips, clips), a row for each true clip.
+
+    Where a model finds the emotion-rich clip, the diagonal is dark; that of a model that weights all clips alike is
+    the colour of `chance` throughout (Liu et al. 2022, Figure 6, of many videos).
+    """
+    clips = len(activation)
+    weights = np.asarray([row or [np.nan] * clips for row in activation])
+    side = 1.6 + 0.6 * clips
+    with picture(path, (side + 0.8, side)) as figure:
+        axes = figure.add_subplot()
+        top = max(np.nanmax(weights), 2 * chance)
+        image = axes.imshow(weights, cmap="Blues", vmin=0, vmax=top)
+        names = [f"{clip + 1}" for clip in range(clips)]
+        axes.set_xticks(range(clips), names)
+        axes.set_yticks(range(clips), names)
+        axes.set(xlabel="clip", ylabel="clip that shows the expression", title=title)
+        axes.grid(False)
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+        for (row, column), weight in np.ndenumerate(weights):
+            text = "" if np.isnan(weight) else f"{weight:.2f}"
+            axes.text(
+                column, row, text, ha="center", va="center", fontsize=8, color=_on_blue(weight / top)
+            )
+        bar = figure.colorbar(image, ax=axes, shrink=0.75)
+        bar.set_label("mean weight of the clip")
+        bar.outline.set_visible(False)
+
+
 def training_curves(
     path: Path,
     epochs: Sequence[Mapping[str, Any]],

@@ -50,7 +50,8 @@ def location_accuracy(
         seed: seed of the resampling.
 
     Returns:
-        {"n", "value", "interval", "chance": 1 / clips, "majority": the share of the most frequent true clip}.
+        {"n", "value", "interval", "chance": 1 / clips, "majority": the share of the most frequent true clip,
+        "activation": for each true clip the mean weight of each clip, None where no video has that true clip}.
 
     Raises:
         ContractError: shapes disagree, a weight is not finite, or a truth is not a clip.
@@ -60,7 +61,11 @@ def location_accuracy(
     hits = best[np.arange(len(clips)), clips] / best.sum(1)
     mean = paired_difference(hits, np.zeros_like(hits), resamples=resamples, seed=seed)
     majority = float(np.bincount(clips).max() / len(clips)) if len(clips) else None
-    return {**mean, "chance": 1 / weights.shape[1], "majority": majority}
+    activation = [
+        weights[clips == clip].mean(0).tolist() if (clips == clip).any() else None
+        for clip in range(weights.shape[1])
+    ]
+    return {**mean, "chance": 1 / weights.shape[1], "majority": majority, "activation": activation}
 
 
 def _checked(clip_weights: ArrayLike, truth: ArrayLike) -> tuple[Array, Any]:

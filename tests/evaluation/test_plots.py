@@ -104,6 +104,12 @@ def test_a_perfect_confusion_matrix_is_dark_on_the_diagonal_and_white_beside_it(
     assert {(8, 48, 107), (247, 251, 255)} <= found  # both ends of the colour map Blues
 
 
+def test_an_activation_map_is_dark_where_the_weight_is_and_empty_where_no_video_is(tmp_path: Path) -> None:
+    plots.activation_map(tmp_path / "a.png", [[1.0, 0.0], None], chance=0.5)
+    found = {tuple(row) for row in colours(tmp_path / "a.png").tolist()}
+    assert {(8, 48, 107), (247, 251, 255)} <= found
+
+
 @pytest.mark.parametrize("classes", [2, 21])
 def test_any_number_of_classes_can_be_drawn_even_without_samples(classes: int, tmp_path: Path) -> None:
     labels = [f"$\\class{i}$" for i in range(classes)]  # no formula, though it looks like one

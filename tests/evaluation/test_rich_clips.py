@@ -66,6 +66,14 @@ def test_location_accuracy_counts_the_videos_whose_greatest_weight_is_at_the_tru
     assert high - low == pytest.approx(2 * 1.96 * deviation, rel=0.15)
 
 
+def test_the_activation_is_the_mean_weight_of_each_clip_by_the_true_one():
+    weights = [[0.6, 0.3, 0.1], [0.2, 0.7, 0.1], [0.4, 0.5, 0.1]]
+    found = location_accuracy(weights, [0, 1, 0])["activation"]
+    assert found[0] == pytest.approx([0.5, 0.4, 0.1])
+    assert found[1] == pytest.approx([0.2, 0.7, 0.1])
+    assert found[2] is None, "no video shows its expression there"
+
+
 def test_ties_are_worth_what_picking_one_by_lot_would_be():
     assert location_accuracy(np.full((5, 7), 0.2), [0, 1, 2, 3, 6])["value"] == pytest.approx(1 / 7)
     assert location_accuracy([[1, 1, 0], [1, 1, 0]], [0, 2], resamples=0)["value"] == 0.25

@@ -195,6 +195,7 @@ def test_where_the_expression_is_known_it_is_measured_whether_the_heaviest_clip_
     certain = result["rich_clips"]
     assert certain["n"] == 24
     assert certain["chance"] == pytest.approx(1 / 3)
+    assert [len(row) for row in certain["activation"] if row] == [3] * 3
     assert certain["value"] >= hits / 24, "where several clips show as much of it, the nearest counts"
     assert "rich_clips" not in evaluate(model, samples(Moving(None), clips), split="all", resamples=10)[0]
 
