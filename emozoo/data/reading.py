@@ -114,8 +114,8 @@ class Splits:
     """Row numbers of a dataset by role, and how each role's split is to be called in a record.
 
     Without a `select` split, a share of the training split is set aside: by subject where subjects are known, else
-    by id, evenly over the categories, and the same rows whatever the seed. Without a `report` split, what is
-    reported is the selection split, and `report_name` says so.
+    by id, evenly over the categories, and the same rows whatever the seed. Without a `report` split, or where it is
+    that of `select`, what is reported is the selection split, and `report_name` says so.
     """
 
     train: list[int]
@@ -130,7 +130,7 @@ def split_rows(rows: Dataset, data: Data) -> Splits:
     """Assign rows to training, selection and report.
 
     Raises:
-        DataError: a named split is not in the dataset, or two roles share one.
+        DataError: a named split is not in the dataset, or one that is trained on has another role too.
     """
     by_split: dict[str, list[int]] = defaultdict(list)
     for index, split in enumerate(split_names(rows, data.fold)):
@@ -140,8 +140,11 @@ def split_rows(rows: Dataset, data: Data) -> Splits:
         if name not in by_split:
             known = ", ".join(f"{key} ({len(value):,})" for key, value in by_split.items())
             raise DataError(f"the dataset has no split {name!r}.{suggest(name, by_split)} It has: {known}")
-    if len(set(names)) < len(names):
-        raise DataError(f"data.train, data.select and data.report must differ, they are {', '.join(names)}")
+    if data.train in names[1:]:
+        raise DataError(
+            f"data.train is {data.train!r}, and so is data.select or data.report: a model is not measured on what it "
+            "was trained on"
+        )
     train, select_name = by_split[data.train], data.select
     if select_name is None:
         train, select = hold_out(rows, train, data.holdout)

@@ -212,12 +212,18 @@ def test_a_split_that_is_not_there_is_refused_with_those_that_are(role: str) -> 
         split_rows(three_splits(), Data.model_validate({"name": "x", role: "tets"}))
 
 
-@pytest.mark.parametrize(
-    "roles", [{"select": "train"}, {"report": "train"}, {"select": "val", "report": "val"}]
-)
-def test_two_roles_may_not_share_a_split(roles: dict[str, str]) -> None:
-    with pytest.raises(DataError, match=r"data\.train, data\.select and data\.report must differ"):
+@pytest.mark.parametrize("roles", [{"select": "train"}, {"report": "train"}])
+def test_what_is_trained_on_neither_selects_nor_reports(roles: dict[str, str]) -> None:
+    with pytest.raises(DataError, match=r"data\.train is 'train', and so is data\.select or data\.report"):
         split_rows(three_splits(), Data.model_validate({"name": "x", **roles}))
+
+
+def test_a_split_that_selects_and_reports_is_called_so() -> None:
+    both = split_rows(three_splits(), Data(name="x", select="val", report="val"))
+    alone = split_rows(three_splits(), Data(name="x", select="val"))
+    assert both == alone
+    assert both.select == both.report
+    assert both.select_name == both.report_name == "val"
 
 
 # --- held-out rows --------------------------------------------------------------------------------------------

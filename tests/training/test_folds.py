@@ -161,6 +161,18 @@ def test_a_checkpoint_chosen_on_the_test_fold_gives_figures_of_that_name_only(pl
     assert "best on test: emotion.uar" in (place / "best" / "folds.csv").read_text()
 
 
+def test_the_literatures_practice_is_one_option_away_from_a_recipe_that_reports_the_test_split(
+    place: Path,
+) -> None:
+    said = emozoo(
+        "train", "tiny.toml", "--fold", "1", "--out", "peeking", "--cpu", "--set", "data.select=test"
+    )
+    assert "chose the checkpoint" in said
+    record = read_record(place / "peeking")
+    assert record["selected_on"] == record["reported_on"] == "test of fold 1"
+    assert record["data"]["roles"]["train"]["n"] == 66 - 12, "nothing is held out"
+
+
 def test_folds_that_fail_are_listed(place: Path) -> None:
     options = ("--out", "failed", "--cpu", "--set", "data.select=validation")
     said = emozoo("train", "tiny.toml", "--folds", "1,2", *options, status=1)
