@@ -13,13 +13,13 @@ def evaluate(
     model: str = typer.Argument(help="A zoo name, or dir:FOLDER."),
     data: Path | None = typer.Option(None, "--data", help="Where the dataset lies."),
     split: str | None = typer.Option(
-        None, "--split", help="Which split; may be left out where there is one."
+        None, "--split", help="Which split; may be left out where there is one, or with --fold."
     ),
     reader: str | None = typer.Option(None, "--reader", help="Dataset reader, where it is not recognised."),
     options: list[str] | None = ASSIGNMENTS,
     tta: str = typer.Option("none", "--tta", help="Test-time augmentation: none, flip, ten-crop."),
     out: Path | None = typer.Option(
-        None, "--out", help="Where the reports go; eval/MODEL-SPLIT if not given."
+        None, "--out", help="Where the reports go; eval/MODEL-SPLIT[-fold-K] if not given."
     ),
     device: str = typer.Option("auto", "--device", help="auto, cpu, cuda, cuda:1, ..."),
     fold: int | None = typer.Option(None, "--fold", min=1, help="The fold that is the split test."),
@@ -35,7 +35,8 @@ def evaluate(
     from emozoo.zoo import load
 
     name = Path(model).name.rpartition(":")[2]
-    folder = out or Path("eval") / f"{name}-{split or 'all'}"
+    part = split or "all" if fold is None else f"{split or 'test'}-fold-{fold}"
+    folder = out or Path("eval") / f"{name}-{part}"
     result = evaluate_on_disk(
         load(model, device), data, folder,
         name=name, split=split, reader=reader, options=options or (), tta=check_tta(tta), fold=fold, tsne=tsne,

@@ -14,7 +14,7 @@ from torch import Tensor
 from emozoo.contracts import Targets
 from emozoo.data.media import Batch, Videos
 from emozoo.data.preprocess import TTA
-from emozoo.data.reading import read, reader_for, split_names
+from emozoo.data.reading import folds, read, reader_for, split_names
 from emozoo.data.samples import Samples, load_samples
 from emozoo.errors import DataError, suggest
 from emozoo.evaluation.metrics import on_source_scale
@@ -30,6 +30,7 @@ from emozoo.versions import versions
 if TYPE_CHECKING:
     import pyarrow as pa
     from accelerate import Accelerator
+    from datasets import Dataset
 
 METRICS, PREDICTIONS = "metrics.json", "predictions.parquet"
 
@@ -221,7 +222,7 @@ def evaluate_on_disk(
         data: the dataset's folder or file; None for a reader that needs none.
         folder: where metrics.json, predictions.parquet, report.md, report.html and the pictures go.
         name: what the model is called in the report.
-        split: which split; may be None where the dataset has one alone.
+        split: which split; may be None where the dataset has one alone, and for the test split of a fold.
         reader: the dataset's reader, where it is not recognised.
         options: options of the reader, "vad=annotations.csv" and the like.
         tta: test-time augmentation.
@@ -229,20 +230,11 @@ def evaluate_on_disk(
         tsne: also draw the samples by their features, brought to the plane by t-SNE.
 
     Raises:
-        DataError: no reader recognises the dataset, or it has several splits and none is named.
+        DataError: no reader recognises the dataset, or it has several splits, or folds, and none is named.
     """
     reader_name, opened = reader_for(data, reader, options)
     rows = read(opened, reader_name)
-    named = split_names(rows, fold) if fold is not None else list(rows["split"])
-    splits = sorted(set(named))
-    if split is None and len(splits) > 1:
-        raise DataError(f"name a split with --split; the dataset has {', '.join(splits)}")
-    chosen = split or splits[0]
-    if chosen not in splits:
-        raise DataError(
-            f"the dataset has no split {chosen!r}.{suggest(chosen, splits)} It has: {', '.join(splits)}"
-        )
-    index = [i for i, value in enumerate(named) if value == chosen]
+    index, chosen = _rows_of(rows, split, fold)
     samples = load_samples(
         rows.select(index), model.labels, model.preprocessor, sampling=model.config.sampling, reader=opened
     )
@@ -264,6 +256,22 @@ def evaluate_on_disk(
     write_report(result, folder, pictures)
     (folder / METRICS).write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return result
+
+
+def _rows_of(rows: Dataset, split: str | None, fold: int | None) -> tuple[list[int], str]:
+    """Return the row numbers of a split, and how it is called in a record."""
+    by_fold = fold is not None or (split == "test" and "test" not in rows["split"] and folds(rows))
+    named = split_names(rows, fold) if by_fold else list(rows["split"])
+    splits = sorted(set(named))
+    if split is None and fold is None and len(splits) > 1:
+        raise DataError(f"name a split with --split; the dataset has {', '.join(splits)}")
+    chosen = split or ("test" if fold is not None else splits[0])
+    if chosen not in splits:
+        raise DataError(
+            f"the dataset has no split {chosen!r}.{suggest(chosen, splits)} It has: {', '.join(splits)}"
+        )
+    of_fold = "" if fold is None else f" of fold {fold}"
+    return [i for i, value in enumerate(named) if value == chosen], chosen + of_fold
 
 
 def write_predictions(

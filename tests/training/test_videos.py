@@ -207,8 +207,18 @@ def test_a_fold_is_measured_and_its_features_are_drawn(moving: None, tmp_path: P
     result = evaluate_on_disk(
         model, None, tmp_path, name="m", split="test", reader="moving", options=options, fold=2, tsne=True
     )
-    assert result["n"] == 8
+    assert (result["n"], result["split"]) == (8, "test of fold 2")
     assert (tmp_path / "features.png").stat().st_size > 5000
+
+
+def test_a_fold_alone_means_its_test_split_and_a_test_split_needs_a_fold(
+    moving: None, tmp_path: Path
+) -> None:
+    model = create(recipe().model, seed=0)
+    more: Any = {"name": "m", "reader": "moving", "options": ["folds=true"]}
+    assert evaluate_on_disk(model, None, tmp_path, fold=3, **more)["split"] == "test of fold 3"
+    with pytest.raises(DataError, match=r"the dataset has the folds 1, 2, 3; name one with .*--fold"):
+        evaluate_on_disk(model, None, tmp_path, split="test", **more)
 
 
 # --- folds ----------------------------------------------------------------------------------------------------
