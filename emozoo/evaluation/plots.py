@@ -99,9 +99,7 @@ def activation_map(
         axes.spines[:].set_visible(False)
         for (row, column), weight in np.ndenumerate(weights):
             text = "" if np.isnan(weight) else f"{weight:.2f}"
-            axes.text(
-                column, row, text, ha="center", va="center", fontsize=8, color=_on_blue(weight / top)
-            )
+            axes.text(column, row, text, ha="center", va="center", fontsize=8, color=_on_blue(weight / top))
         bar = figure.colorbar(image, ax=axes, shrink=0.75)
         bar.set_label("mean weight of the clip")
         bar.outline.set_visible(False)

@@ -39,8 +39,8 @@ Count = Annotated[int, Field(ge=1)]
 class Script:
     """What happens in a video."""
 
-    neutral: int
-    """Place among the split's pictures."""
+    holder: int
+    """Place among the split's pictures of the neutral face that holds the video."""
     planted: Face
     plant: Plant
 
@@ -69,7 +69,8 @@ class Planted:
         source: a dataset reader of still images, by name.
         source_options: its options. FER2013's labels are noisy; `{ annotation = "ferplus-majority" }` takes
             pictures whose category more than half of FER+'s ten taggers agree on.
-        categories: what is planted; the label names, in this order.
+        categories: what is planted; the label names, in this order. With `neutral` among them, another neutral face
+            comes and goes in its videos.
         neutral: category of the faces that hold a video.
         videos: how many of each split, `{ train = 4200, public_test = 1200 }`; None for 4,200 of "train" and
             1,200 of each other split that the source has.
@@ -114,10 +115,8 @@ class Planted:
         seed: Annotated[int, Field(ge=0)] = 0,
     ) -> None:
         self.labels = [canonical(name) for name in categories]
-        if len(set(self.labels)) < len(categories) or canonical(neutral) in self.labels or not categories:
-            raise ValueError(
-                f"categories must be distinct and without {neutral!r}; they are {', '.join(categories)}"
-            )
+        if len(set(self.labels)) < len(categories) or not categories:
+            raise ValueError(f"categories must be distinct; they are {', '.join(categories)}")
         _check_ranges(stretch, strength, length)
         self._source: DatasetReader = build(
             "dataset", source, source_options or {}, root, where="data.source_options"
@@ -178,7 +177,7 @@ class Planted:
                 f"video {video!r} has the frames 0 to {self._length - 1}, not all of {frames.tolist()}"
             )
         script = self.script(split, int(number))
-        faces = self._pools[split].pictures[[script.neutral, script.planted.picture]]
+        faces = self._pools[split].pictures[[script.holder, script.planted.picture]]
         key = self._key(split, int(number), "frames")
         return render_frames(faces, script.plant, frames, self._length, self._nuisances, key)
 
@@ -193,7 +192,10 @@ class Planted:
         start = min(max(0, round(middle - frames / 2)), self._length - frames)
         strength = float(rng.uniform(*self._strength))
         plant = Plant(start, start + frames, strength)
-        return Script(neutral[rng.integers(len(neutral))], planted, plant)
+        chosen = int(rng.integers(len(neutral)))
+        if neutral[chosen] == planted.picture:
+            chosen = (chosen + 1) % len(neutral)
+        return Script(neutral[chosen], planted, plant)
 
     def check(self) -> list[Finding]:
         """Return what the videos of each split are made of; `emozoo data check` of the source says more of it."""
@@ -206,9 +208,10 @@ class Planted:
             *count_classes(rows["split"], rows["label"], self.labels),
         ]
         for split, pool in pools.items():
-            counts = [sum(map(len, casts)) for casts in (*pool.expressive, pool.neutral)]
-            names = (*self.labels, self._neutral)
-            listed = ", ".join(f"{name} {count:,}" for name, count in zip(names, counts, strict=True))
+            made_of = dict(zip(self.labels, pool.expressive, strict=True)) | {
+                canonical(self._neutral): pool.neutral
+            }
+            listed = ", ".join(f"{name} {sum(map(len, casts)):,}" for name, casts in made_of.items())
             message = f"made of pictures in {len(pool.neutral)} casts: {listed}"
             findings.append(Finding("info", split, message))
             if pool.repeated:

@@ -37,7 +37,7 @@ class Pool:
     Attributes:
         pictures: uint8 (N, S, S).
         neutral: by cast, the pictures that hold a video.
-        expressive: by label and cast, those that are planted.
+        expressive: by label and cast, those that are planted; of a planted neutral, the same pictures.
         repeated: how many pictures are left out because an earlier row, of this split or another, is the same.
     """
 
@@ -72,7 +72,7 @@ def make_pools(
     Raises:
         DataError: the dataset lacks a split or a label, a split has no picture of a label, or a picture is broken.
     """
-    wanted = [*map(canonical, labels), canonical(neutral)]
+    wanted = list(dict.fromkeys(map(canonical, (*labels, neutral))))
     numbers = _numbers(rows, wanted)
     by_split: dict[str, list[tuple[int, int]]] = defaultdict(list)
     for row, (split, label) in enumerate(zip(rows["split"][:], rows["label"][:], strict=True)):
@@ -83,7 +83,13 @@ def make_pools(
     for split in splits:
         if split not in by_split:
             raise DataError(f"the source has no pictures in a split {split!r}; it has: {', '.join(by_split)}")
-        pools[split] = _pool(rows, by_split[split], size, most_casts, seen, where=(split, wanted))
+        dealt, pictures = _deal(rows, by_split[split], size, most_casts, seen, where=(split, wanted))
+        faces = [
+            [[Face(label, cast, picture) for picture in members] for cast, members in enumerate(casts)]
+            for label, casts in enumerate(dealt[: len(labels)])
+        ]
+        holders = dealt[wanted.index(canonical(neutral))]
+        pools[split] = Pool(pictures, holders, faces, len(by_split[split]) - len(pictures))
     return pools
 
 
@@ -98,15 +104,15 @@ def _numbers(rows: Dataset, wanted: list[str]) -> dict[int, int]:
     return {names.index(name): position for position, name in enumerate(wanted)}
 
 
-def _pool(
+def _deal(
     rows: Dataset,
     members: list[tuple[int, int]],
     size: int,
     most_casts: int,
     seen: set[bytes],
     where: tuple[str, list[str]],
-) -> Pool:
-    """Return the pool of (row, label) pairs, and note its pictures as seen."""
+) -> tuple[list[list[list[int]]], Pictures]:
+    """Return places by label and cast, and pictures, of (row, label) pairs; note the pictures as seen."""
     split, names = where
     pictures: list[Pictures] = []
     of_label: list[list[int]] = [[] for _ in names]
@@ -121,14 +127,8 @@ def _pool(
     if empty:
         raise DataError(f"the split {split!r} of the source has no picture of {', '.join(empty)}")
     count = min(most_casts, *map(len, of_label))
-    *expressive, neutral = [
-        [_shuffled(indices)[cast::count] for cast in range(count)] for indices in of_label
-    ]
-    faces = [
-        [[Face(label, cast, picture) for picture in dealt] for cast, dealt in enumerate(casts)]
-        for label, casts in enumerate(expressive)
-    ]
-    return Pool(np.stack(pictures), neutral, faces, len(members) - len(pictures))
+    dealt = [[_shuffled(indices)[cast::count] for cast in range(count)] for indices in of_label]
+    return dealt, np.stack(pictures)
 
 
 def _shuffled(indices: list[int]) -> list[int]:
