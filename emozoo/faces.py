@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,8 @@ from emozoo.errors import (
     HubError,
 )
 from emozoo.options import option_names
-from emozoo.stamps import matches
+from emozoo.recipe import Part
+from emozoo.stamps import matches, sha256
 
 AUTO = "auto"
 
@@ -33,11 +34,13 @@ class FaceDetector:
         name: its qualified name, "emozoo:yunet".
         passed_over: the better ones that "auto" could not use, by short name, and why.
         detector: what the plugin built.
+        settings: its options, all of them, with the sha256 of its file in place of the path.
     """
 
     name: str
     passed_over: dict[str, str]
     detector: Detector
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     def detect(self, frame: np.ndarray) -> Faces:
         """Return the faces of a frame, the largest first.
@@ -53,6 +56,10 @@ class FaceDetector:
         if wrong := what_is_wrong(faces):
             raise ContractError(f"detector {self.name!r}: {wrong}")
         return faces.select(np.argsort(-_areas(faces.boxes), kind="stable"))
+
+    def record(self) -> dict[str, Any]:
+        """Return the name and all settings, as a record of a run keeps them."""
+        return {"name": self.name, **self.settings}
 
     def detect_each(self, frames: Iterable[np.ndarray]) -> Iterator[Faces]:
         """Yield the faces of frame after frame, holding one at a time."""
@@ -95,6 +102,11 @@ def open_detector(name: str = AUTO, **options: Any) -> FaceDetector:
     )
 
 
+def detector_of(part: Part | None) -> FaceDetector | None:
+    """Return the detector that a recipe's `data.detector` names, if it names one; raises as `open_detector`."""
+    return None if part is None else open_detector(part.name, **part.options)
+
+
 def _candidates() -> list[registry.Component]:
     """Return emozoo's own detectors, the preferred first; those of others are used when they are named."""
     own = [c for c in registry.discover() if c.kind == "detector" and c.distribution == registry.HOME]
@@ -106,7 +118,12 @@ def _open(
 ) -> FaceDetector:
     options = with_file(component, options)
     resolved = registry.resolve("detector", component.qualified, options, "faces")
-    return FaceDetector(resolved.name, passed_over, resolved.build())
+    detector, settings = resolved.build(), resolved.plain
+    del settings["name"]
+    if settings.get("file") is not None:
+        path = Path(settings["file"]).expanduser()
+        settings["file"] = sha256(path) if path.is_file() else path.name
+    return FaceDetector(resolved.name, passed_over, detector, settings)
 
 
 def with_file(component: registry.Component, options: Mapping[str, Any]) -> dict[str, Any]:

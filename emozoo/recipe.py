@@ -162,6 +162,8 @@ class Data(BaseModel):
     """Use only samples of these categories."""
     fold: Positive | None = None
     """Of a dataset with folds, the one that is the split "test"; all others are the split "train"."""
+    detector: Part | None = None
+    """What finds the face in videos of whole scenes (see `emozoo.faces.open_detector`); None for faces already."""
     cache: str | None = None
     """Folder where decoded videos, and the features of a frozen backbone, are kept from run to run."""
 

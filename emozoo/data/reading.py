@@ -72,19 +72,29 @@ def _recognises(component: registry.Component, root: Path) -> bool:
 
 
 def reader_for(root: Path | None, name: str | None, assignments: Sequence[str]) -> tuple[str, DatasetReader]:
-    """Return name and reader of a folder or file: the named one, or the one that recognises it.
+    """Return name and reader of a folder or file; see `data_for`."""
+    data = data_for(root, name, assignments)
+    return data.name, open_reader(data)
+
+
+def data_for(root: Path | None, name: str | None, assignments: Sequence[str]) -> Data:
+    """Return the table [data] of a folder or file, with the reader that is named, or that recognises it.
 
     Args:
         root: the dataset.
         name: a reader's name.
-        assignments: options of the reader, "vad=annotations.csv" and the like.
+        assignments: keys of the table, "vad=annotations.csv" and the like.
+
+    Raises:
+        DataError: no reader recognises it, or several do.
+        RecipeError: a key of the table is wrong.
     """
     if root is None and name is None:
         raise DataError("name the dataset's place with --data, or a reader that needs none with --reader")
     chosen = name or recognise(Path(root or ""))
     tree = override({"name": chosen, "root": None if root is None else str(root)}, assignments)
     try:
-        return chosen, open_reader(Data.model_validate(tree))
+        return Data.model_validate(tree)
     except ValidationError as error:
         raise RecipeError(explain(error, Data, "data", tree)) from None
 

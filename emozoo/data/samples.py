@@ -21,6 +21,8 @@ from emozoo.labels import DIMENSIONS, canonical, label_mapping
 if TYPE_CHECKING:
     from datasets import Dataset
 
+    from emozoo.faces import FaceDetector
+
 
 @dataclass(frozen=True)
 class Samples:
@@ -82,6 +84,7 @@ def load_samples(
     *,
     sampling: Sampling | None = None,
     reader: DatasetReader | None = None,
+    detector: FaceDetector | None = None,
     cache: Path | None = None,
     decode: bool = True,
 ) -> Samples:
@@ -94,6 +97,7 @@ def load_samples(
         only: keep samples of these categories alone.
         sampling: the model's own, for videos.
         reader: the dataset's reader, for videos that it makes itself.
+        detector: what finds the face in videos of whole scenes; None where videos are faces already.
         cache: a folder to keep decoded videos in.
         decode: decode videos now, where they fit in memory or in the cache; else batch by batch.
 
@@ -107,10 +111,14 @@ def load_samples(
     ids = [str(name) for name in rows["id"]]
     targets = _targets(rows, labels)
     if "image" in rows.column_names:
+        if detector is not None:
+            raise DataError("data.detector finds faces in videos on disk; this dataset holds images")
         return Samples(ids, targets, Images.load(rows, ids, preprocessor))
     from emozoo.data.videos import load_videos
 
-    videos = load_videos(rows, ids, preprocessor, sampling, reader=reader, cache=cache, decode=decode)
+    videos = load_videos(
+        rows, ids, preprocessor, sampling, reader=reader, detector=detector, cache=cache, decode=decode
+    )
     extents = torch.tensor([rows["start"], rows["stop"]]).T if "start" in rows.column_names else None
     return Samples(ids, targets, videos, extents)
 

@@ -25,6 +25,8 @@ from emozoo.errors import ContractError, DataError
 if TYPE_CHECKING:
     from datasets import Dataset
 
+    from emozoo.faces import FaceDetector
+
 LOOKED_AT = 5
 """Frames of a generated video that tell it from others."""
 
@@ -113,6 +115,7 @@ def load_videos(
     sampling: Sampling | None,
     *,
     reader: DatasetReader | None = None,
+    detector: FaceDetector | None = None,
     cache: Path | None = None,
     decode: bool = True,
 ) -> Videos:
@@ -124,11 +127,13 @@ def load_videos(
         preprocessor: the model's own.
         sampling: the model's own.
         reader: the dataset's reader, for videos that it makes itself.
+        detector: what finds the face in videos of whole scenes; None where videos are faces already.
         cache: a folder to keep decoded frames in.
         decode: decode all frames now, where they fit in memory or in the cache; else batch by batch.
 
     Raises:
-        DataError: the model takes no videos, or some cannot be read (all of those are listed).
+        DataError: the model takes no videos, or some cannot be read (all of those are listed), or faces that are
+            found can be kept nowhere.
     """
     if sampling is None:
         raise DataError(
@@ -137,13 +142,27 @@ def load_videos(
         )
     sources: list[Any]
     if hasattr(reader, "render"):
+        if detector is not None:
+            raise DataError(
+                "data.detector finds faces in videos on disk; this dataset makes its videos itself"
+            )
         counts = [int(count) for count in rows["frames"]]
         sources = [MadeVideo(reader, v, n, preprocessor) for v, n in zip(rows["video"], counts, strict=True)]
     else:
         sources = [VideoOnDisk(Path(v), preprocessor, n) for v, n in zip(rows["video"], ids, strict=True)]
+        if detector is not None:
+            from emozoo.data.face_videos import FaceOnDisk
+
+            sources = [FaceOnDisk(source, detector) for source in sources]
         counts = media.each(lambda source: source.count(), sources, "videos")
     videos = Videos(ids, sources, counts, sampling)
-    return _decoded(videos, preprocessor, cache) if decode else videos
+    found = _decoded(videos, preprocessor, cache) if decode else videos
+    if decode and detector is not None and not found.held:
+        raise DataError(
+            "the faces of all videos do not fit in memory, and to find them anew for each batch would take too "
+            "long: give a folder to keep them in: data.cache"
+        )
+    return found
 
 
 def _decoded(videos: Videos, preprocessor: Preprocessor, cache: Path | None) -> Videos:

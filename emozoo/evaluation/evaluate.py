@@ -14,7 +14,7 @@ from torch import Tensor
 from emozoo.contracts import Targets
 from emozoo.data.media import Batch, Videos
 from emozoo.data.preprocess import TTA
-from emozoo.data.reading import folds, read, reader_for, split_names
+from emozoo.data.reading import data_for, folds, open_reader, read, split_names
 from emozoo.data.samples import Samples, load_samples
 from emozoo.errors import DataError, suggest
 from emozoo.evaluation.metrics import on_source_scale
@@ -23,6 +23,7 @@ from emozoo.evaluation.report import write_report
 from emozoo.evaluation.rich_clips import location_accuracy, true_clip
 from emozoo.evaluation.slices import accuracy_by_quality
 from emozoo.evaluation.violations import violations
+from emozoo.faces import detector_of
 from emozoo.labels import DIMENSIONS
 from emozoo.model import EmotionModel, Output, evaluating
 from emozoo.versions import versions
@@ -224,7 +225,8 @@ def evaluate_on_disk(
         name: what the model is called in the report.
         split: which split; may be None where the dataset has one alone, and for the test split of a fold.
         reader: the dataset's reader, where it is not recognised.
-        options: options of the reader, "vad=annotations.csv" and the like.
+        options: options of the reader, "vad=annotations.csv" and the like, and `labels`, `cache` and `detector` as
+            in a recipe's table [data].
         tta: test-time augmentation.
         fold: of a dataset with folds, the one that is the split "test".
         tsne: also draw the samples by their features, brought to the plane by t-SNE.
@@ -232,19 +234,23 @@ def evaluate_on_disk(
     Raises:
         DataError: no reader recognises the dataset, or it has several splits, or folds, and none is named.
     """
-    reader_name, opened = reader_for(data, reader, options)
-    rows = read(opened, reader_name)
+    table = data_for(data, reader, options)
+    opened, detector = open_reader(table), detector_of(table.detector)
+    rows = read(opened, table.name)
     index, chosen = _rows_of(rows, split, fold)
     samples = load_samples(
-        rows.select(index), model.labels, model.preprocessor, sampling=model.config.sampling, reader=opened
-    )
+        rows.select(index), model.labels, model.preprocessor, table.labels,
+        sampling=model.config.sampling, reader=opened, detector=detector,
+        cache=None if table.cache is None else Path(table.cache).expanduser(),
+    )  # fmt: skip
     result, outputs = evaluate(model, samples, split=chosen, tta=tta, vad_scale=opened.vad_scale)
     result = {
         "name": name,
         "model": name,
         "source": model.source and model.source.record(),
         "dataset": opened.title,
-        "reader": [reader_name, *options],
+        "reader": [table.name, *options],
+        **({"faces": detector.record()} if detector else {}),
         "fingerprint": samples.fingerprint(),
         "versions": versions(),
         **result,

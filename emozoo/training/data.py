@@ -11,6 +11,7 @@ import torch
 from emozoo.contracts import DatasetReader
 from emozoo.data.reading import Splits, open_reader, read, split_rows
 from emozoo.data.samples import Samples, load_samples
+from emozoo.faces import FaceDetector, detector_of
 from emozoo.model import EmotionModel
 from emozoo.recipe import Recipe
 
@@ -27,6 +28,7 @@ class TrainingData:
     splits: Splits
     train: Samples
     select: Samples
+    detector: FaceDetector | None = None
 
     def to(self, device: torch.device) -> TrainingData:
         """Keep decoded media on a device where they fit."""
@@ -37,7 +39,9 @@ class TrainingData:
         frozen = recipe.train.freeze and recipe.data.tta == "none"
         if recipe.data.report is None and frozen == recipe.train.freeze:
             return self.select
-        return _samples(recipe, model, self.reader, self.rows.select(self.splits.report), frozen)
+        return _samples(
+            recipe, model, self.reader, self.rows.select(self.splits.report), frozen, self.detector
+        )
 
 
 def load_training_data(recipe: Recipe, model: EmotionModel) -> TrainingData:
@@ -45,22 +49,24 @@ def load_training_data(recipe: Recipe, model: EmotionModel) -> TrainingData:
     reader = open_reader(recipe.data)
     rows = read(reader, recipe.data.name)
     splits = split_rows(rows, recipe.data)
+    detector = detector_of(recipe.data.detector)
     train, select = (
-        _samples(recipe, model, reader, rows.select(index), recipe.train.freeze)
+        _samples(recipe, model, reader, rows.select(index), recipe.train.freeze, detector)
         for index in (splits.train, splits.select)
     )
-    return TrainingData(reader, rows, splits, train, select)
+    return TrainingData(reader, rows, splits, train, select, detector)
 
 
 def _samples(
-    recipe: Recipe, model: EmotionModel, reader: DatasetReader, rows: Dataset, frozen: bool
-) -> Samples:
+    recipe: Recipe, model: EmotionModel, reader: DatasetReader, rows: Dataset, frozen: bool,
+    detector: FaceDetector | None,
+) -> Samples:  # fmt: skip
     """Return samples of some rows, decoded or, with a frozen backbone, as its features."""
     config, data = recipe.model, recipe.data
     cache = None if data.cache is None else Path(data.cache).expanduser()
     samples = load_samples(
         rows, config.labels, model.preprocessor, data.labels,
-        sampling=config.sampling, reader=reader, cache=cache, decode=not frozen,
+        sampling=config.sampling, reader=reader, detector=detector, cache=cache, decode=not frozen,
     )  # fmt: skip
     if not frozen:
         return samples

@@ -11,11 +11,10 @@ from typing import Any
 
 import torch
 
-from emozoo.contracts import DatasetReader
-from emozoo.data.reading import Splits
 from emozoo.data.samples import Samples
 from emozoo.model import EmotionModel
 from emozoo.recipe import Recipe
+from emozoo.training.data import TrainingData
 from emozoo.zoo import locate
 
 RECORD_FORMAT = 1
@@ -50,21 +49,23 @@ def recipe_record(recipe: Recipe) -> dict[str, Any]:
     """Return the resolved recipe without the places where data and cache lay, which say nothing about the run."""
     tree = recipe.resolved()
     tree["data"] |= {"root": None, "cache": None}
+    if (tree["data"]["detector"] or {}).get("file"):
+        tree["data"]["detector"]["file"] = Path(tree["data"]["detector"]["file"]).name
     if tree["train"]["init"] is not None and isinstance(found := locate(tree["train"]["init"]), Path):
         tree["train"]["init"] = f"dir:{found.name}"
     return tree
 
 
-def data_record(
-    reader: DatasetReader, splits: Splits, roles: dict[str, Samples], labels: Sequence[str]
-) -> dict[str, Any]:
+def data_record(data: TrainingData, roles: dict[str, Samples], labels: Sequence[str]) -> dict[str, Any]:
     """Return terms and source of the data, and name, size, counts and fingerprint of each role's samples."""
+    reader, splits = data.reader, data.splits
     names = {"train": splits.train_name, "select": splits.select_name, "report": splits.report_name}
     return {
         "title": reader.title,
         "licence": reader.licence,
         "citation": reader.citation,
         "vad_scale": list(reader.vad_scale) if reader.vad_scale else None,
+        **({"faces": data.detector.record()} if data.detector else {}),
         "roles": {
             role: {
                 "split": names[role],

@@ -174,7 +174,7 @@ def _finish(
     roles = {"train": data.train, "select": data.select}
     roles |= {"report": samples} if recipe.data.report is not None else {}
     run_record |= {
-        "data": record.data_record(data.reader, data.splits, roles, recipe.model.labels),
+        "data": record.data_record(data, roles, recipe.model.labels),
         "result": result,
         "selected_on": None if recipe.train.select_by == LAST else data.splits.select_name,
         "reported_on": data.splits.report_name,

@@ -385,3 +385,49 @@ def test_a_backbone_of_clips_trains(moving: None, tmp_path: Path) -> None:
     )
     train(clips, tmp_path / "run", cpu=True)
     assert load(tmp_path / "run" / "model", "cpu").input_kind == "clips"
+
+
+def test_videos_of_whole_scenes_are_trained_and_measured_on_the_faces_in_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Faces are bright squares, a large one if happy and a small one if sad, somewhere on dark frames."""
+    site = tmp_path / "site"
+    site.mkdir()
+    install(
+        monkeypatch,
+        site,
+        "emozoo-bright",
+        "1.0",
+        {"detectors/bright": "Good"},
+        "from faulty_detectors import Good",
+    )
+    rng = np.random.default_rng(0)
+    for split, label, number in ((s, c, n) for s in ("train", "test") for c in LABELS for n in range(4)):
+        folder = tmp_path / "data" / split / label / f"{label}-{split}-{number}"
+        folder.mkdir(parents=True)
+        for frame in range(3):
+            picture = rng.integers(0, 100, (40, 60, 3)).astype(np.uint8)
+            side, (top, left) = (20, 10)[LABELS.index(label)], rng.integers(0, 20, 2)
+            picture[top : top + side, left : left + side] = 255
+            Image.fromarray(picture).save(folder / f"{frame}.png")
+    found = {"name": "bright", "threshold": 150}
+    data = {"name": "videos", "root": str(tmp_path / "data"), "report": "test", "detector": found}
+    options = {"sampling": {"name": "uniform", "frames": 3}, "aggregator": {"name": "mean"}}
+    train(recipe(data=data, model__sampling=options["sampling"], model__aggregator=options["aggregator"]),
+          tmp_path / "run", cpu=True)  # fmt: skip
+    record = read_record(tmp_path / "run")
+    assert record["data"]["faces"] == {"name": "emozoo-bright:bright", "threshold": 150}
+    assert record["recipe"]["data"]["detector"] == found
+    measured = evaluate_on_disk(
+        load(tmp_path / "run" / "model"), tmp_path / "data", tmp_path / "eval", name="m", split="test",
+        reader="videos", options=["detector.name=bright", "detector.threshold=150"],
+    )  # fmt: skip
+    assert measured["fingerprint"] == record["data"]["roles"]["report"]["fingerprint"]
+    assert measured["faces"] == record["data"]["faces"]
+    assert measured["heads"] == record["result"]["heads"]
+    whole = evaluate_on_disk(
+        load(tmp_path / "run" / "model"), tmp_path / "data", tmp_path / "eval", name="m", split="test",
+        reader="videos",
+    )  # fmt: skip
+    assert whole["fingerprint"] != measured["fingerprint"]
+    assert "faces" not in whole
