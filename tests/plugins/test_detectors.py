@@ -210,12 +210,14 @@ def test_a_file_that_is_not_there_is_named_even_with_auto(tmp_path):
             open_detector(name, file=str(tmp_path / "w.onnx"))
 
 
-@pytest.mark.parametrize(("name", "library"), [("yunet", "cv2"), ("dlib", "dlib")])
+@pytest.mark.parametrize(
+    ("name", "library", "what"), [("yunet", "cv2", r"emozoo\[faces\]"), ("dlib", "dlib", "dlib-bin>=20")]
+)
 def test_a_library_that_is_not_installed_is_named_with_the_line_that_installs_it(
-    monkeypatch, real_data, name, library
+    monkeypatch, real_data, name, library, what
 ):
     monkeypatch.setitem(sys.modules, library, None)
-    with pytest.raises(DetectorUnavailableError, match=r'pip install "emozoo\[faces\]"'):
+    with pytest.raises(DetectorUnavailableError, match=f'pip install "{what}"'):
         build(name, real_data)
 
 
