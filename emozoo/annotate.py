@@ -27,6 +27,9 @@ CODECS = ("libx264", "mpeg4")
 ROWS = 5
 """Faces that the timeline has room for at a time."""
 
+Area = tuple[float, ...]
+"""Left, top, right, bottom, in pixels of the picture."""
+
 _PAPER, _INK, _EMPTY = "#ffffff", "#2b2b2b", "#e6e6e6"
 
 
@@ -89,32 +92,40 @@ class Annotator:
         canvas.paste(Image.fromarray(pixels), (0, 0))
         canvas.paste(self.strip, (0, self.height))
         draw = ImageDraw.Draw(canvas)
-        for track, middles in zip(self.timeline.tracks, self.middles, strict=True):
-            if track.index[0] <= number <= track.index[-1]:
-                window = track.windows[int(np.abs(np.asarray(middles) - time).argmin())]
-                self._face(draw, track, window, box_at(track, number))
+        here = [
+            (track, track.windows[int(np.abs(np.asarray(middles) - time).argmin())], box_at(track, number))
+            for track, middles in zip(self.timeline.tracks, self.middles, strict=True)
+            if track.index[0] <= number <= track.index[-1]
+        ]
+        taken = [tuple(box) for _, _, box in here if box is not None]
+        for track, window, box in here:
+            taken.append(self._face(draw, track, window, box, taken, len(here)))
         x = self._x(time)
         draw.line((x, self.height, x, self.height + self.rows), fill=_INK, width=max(1, self.size // 8))
         return np.asarray(canvas)
 
-    def _face(self, draw: ImageDraw, track: Track, window: Window, box: list[float] | None) -> None:
+    def _face(
+        self, draw: ImageDraw, track: Track, window: Window, box: list[float] | None,
+        taken: Sequence[Area], faces: int,
+    ) -> Area:  # fmt: skip
+        """Draw a face's box and label; return where the label is."""
         colour = self.colours.get(window.label or "", COLOURS[0])
-        left, top = 0.0, 0.0
         if box is not None:
             draw.rectangle(box, outline=colour, width=max(2, self.size // 6))
-            left, top = box[0], box[1] - self.size * 1.4
-        text = f"{track.face}  {self._words(draw, window)}"
-        left = max(0.0, min(left, self.width - draw.textlength(text, self.font) - 4))
-        area = draw.textbbox((left + 2, max(0.0, top) + 1), text, self.font)
+        text = f"{track.face}  {self._words(draw, window, faces)}"
+        size = draw.textlength(text, self.font) + 4, self.size * 1.4
+        left, top = label_place(box or (0, 0, 0, 0), size, taken, (self.width, self.height))
+        area = draw.textbbox((left + 2, top + 1), text, self.font)
         draw.rectangle((area[0] - 2, area[1] - 2, area[2] + 2, area[3] + 2), fill=colour)
-        draw.text((left + 2, max(0.0, top) + 1), text, fill=_PAPER, font=self.font)
+        draw.text((left + 2, top + 1), text, fill=_PAPER, font=self.font)
+        return left, top, left + size[0], top + size[1]
 
-    def _words(self, draw: ImageDraw, window: Window) -> str:
-        """Return what is said of a face, as much as there is room for."""
+    def _words(self, draw: ImageDraw, window: Window, faces: int) -> str:
+        """Return what is said of a face, as much as there is room for beside what is said of others."""
         label = [] if window.label is None else [f"{window.label} {window.confidence or 0:.0%}"]
         vad = [f"{name[0].upper()} {value:+.1f}" for name, value in (window.vad or {}).items()]
         text = "  ".join(label + vad)
-        return text if not label or draw.textlength(text, self.font) < self.width * 0.6 else label[0]
+        return text if not label or draw.textlength(text, self.font) < self.width * 0.6 / faces else label[0]
 
     def _full_height(self) -> int:
         height = self.height + self.strip.height
@@ -159,6 +170,32 @@ class Annotator:
                 left += self.size * 2 + draw.textlength(label, self.font)
         if not self.timeline.tracks:
             draw.text((left, top), "no face found", fill=_INK, font=self.font)
+
+
+def label_place(
+    box: Sequence[float], size: tuple[float, float], taken: Sequence[Area], frame: tuple[int, int]
+) -> tuple[float, float]:
+    """Return left and top of a label: above its box, or else below, where it covers the least of what is taken.
+
+    Args:
+        box: of the face.
+        size: width and height of the label.
+        taken: the boxes of all faces, and the labels that are drawn already.
+        frame: width and height of the picture, within which the label stays.
+    """
+    (left, top, right, bottom), (width, height) = box, size
+    wanted = [(x, y) for y in (top - height, bottom) for x in (left, right - width)]
+    inside = [(max(0.0, min(x, frame[0] - width)), max(0.0, min(y, frame[1] - height))) for x, y in wanted]
+
+    def covered(place: tuple[float, float]) -> float:
+        x, y = place
+        return sum(
+            max(0.0, min(x + width, area[2]) - max(x, area[0]))
+            * max(0.0, min(y + height, area[3]) - max(y, area[1]))
+            for area in taken
+        )
+
+    return min(inside, key=covered)
 
 
 def box_at(track: Track, number: int) -> list[float] | None:

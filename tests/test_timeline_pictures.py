@@ -11,7 +11,7 @@ from clips import write_video
 from PIL import Image
 from scenes import HEIGHT, SIDE, WIDTH, detector, frame_folder, scenes, seeing_model, standing, watch
 
-from emozoo.annotate import annotate_video, box_at, in_rows
+from emozoo.annotate import Annotator, annotate_video, box_at, in_rows, label_place
 from emozoo.answers import said
 from emozoo.data.video import read_frames
 from emozoo.errors import DataError
@@ -160,6 +160,41 @@ def test_the_copy_has_every_frame_at_its_time_with_the_box_where_the_face_is(tmp
     dark = [int(row.max(-1)[3].argmin()) for row in strip]
     assert dark[0] <= 4
     assert dark[-1] >= WIDTH - 5
+
+
+@pytest.mark.parametrize(
+    ("taken", "place"),
+    [
+        ([], (50, 30)),
+        ([(85, 20, 160, 40)], (30, 30)),
+        ([(0, 20, 160, 40)], (50, 80)),
+        ([(0, 20, 160, 40), (85, 60, 160, 96)], (30, 80)),
+    ],
+    ids=["above", "above, to the left", "below", "below, to the left"],
+)
+def test_a_label_covers_no_other_face_or_label_if_it_can(taken: list, place: tuple[int, int]) -> None:
+    box = (50, 40, 80, 80)
+    assert label_place(box, (50, 10), [box, *taken], (160, 96)) == place
+
+
+def test_a_label_stays_in_the_picture() -> None:
+    assert label_place((150, 2, 158, 90), (50, 10), [], (160, 96)) == (110, 0)
+    assert label_place((-5, 20, 10, 30), (50, 10), [], (160, 96)) == (0, 10)
+
+
+def test_labels_of_neighbours_do_not_lie_on_each_other(tmp_path: Path) -> None:
+    """Two faces side by side, whose labels are wider than they are."""
+    script = standing(3, (10, 40), (54, 40))
+    found = watch(seeing_model(), frame_folder(tmp_path / "v", scenes(3, script)), script)
+    drawn = np.asarray(
+        Annotator(found, WIDTH, HEIGHT).draw(0, 0.0, np.full((HEIGHT, WIDTH, 3), 90, np.uint8))
+    )
+    marked = np.abs(drawn.astype(int) - 90).max(-1) > 40
+    above, below = marked[28:38].any(0), marked[83:93].any(0)
+    assert above[12:50].all()
+    assert not above[90:].any()
+    assert below[56:94].all()
+    assert not below[:50].any()
 
 
 def test_what_the_copy_cannot_be_is_refused_before_any_work(followed: Timeline, tmp_path: Path) -> None:
