@@ -114,6 +114,19 @@ def test_a_video_is_the_mean_of_its_real_frames() -> None:
         torch.testing.assert_close(logits, model.heads["emotion"](alone[None])[0], rtol=1e-5, atol=1e-6)
 
 
+def test_all_frames_of_all_clips_go_through_the_backbone_in_one_call() -> None:
+    model = tiny_model(aggregator={"name": "ceflnet", "heads": 1})
+    batches: list[int] = []
+    model.backbone.register_forward_hook(lambda _, arguments, __: batches.append(len(arguments[0])))
+    videos = torch.randn(2, 7, 5, 1, 44, 44)
+    model(videos)
+    model.train()(videos)
+    assert batches == [70, 70]
+    batches.clear()
+    model(videos, bn_per_frame=True)
+    assert batches == [2] * 35, "a call for each place, as in CEFLNet's code, where that is asked for"
+
+
 def test_what_masked_frames_hold_does_not_matter() -> None:
     model = tiny_model(aggregator={"name": "mean"})
     videos = torch.randn(1, 1, 3, 1, 44, 44)

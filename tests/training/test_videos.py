@@ -130,6 +130,19 @@ def test_frames_kept_in_memory_on_disk_and_rendered_each_time_are_the_same(
     assert torch.equal(again.fetch(index).x, held.fetch(index).x)
 
 
+def test_models_that_see_frames_of_one_size_share_a_cache(tmp_path: Path) -> None:
+    reader: Any = Moving(None)
+    for shape in (SHAPE, Preprocessor(Preprocess(size=24, crop=16, mean=(0.1,), std=(0.5,)))):
+        for sampling in (Clips.model_validate(CLIPS), Uniform(name="uniform", frames=2)):
+            load_samples(reader.read(), LABELS, shape, sampling=sampling, reader=reader, cache=tmp_path)
+    assert len(list(tmp_path.iterdir())) == 1
+    larger = Preprocessor(Preprocess(size=32, crop=20))
+    load_samples(
+        reader.read(), LABELS, larger, sampling=Uniform(name="uniform"), reader=reader, cache=tmp_path
+    )
+    assert len(list(tmp_path.iterdir())) == 2
+
+
 def test_a_damaged_cache_is_refused_by_name(tmp_path: Path) -> None:
     clips = Clips.model_validate(CLIPS)
     samples(Moving(None), clips, cache=tmp_path)
