@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-import sys
 import warnings
 from pathlib import Path
 
@@ -375,9 +374,3 @@ def test_an_index_that_is_no_list_of_whole_numbers_is_refused(index, plain: Path
 def test_a_frame_beyond_the_end_of_a_sound_video_is_a_data_error(plain: Path) -> None:
     with pytest.raises(DataError, match=r"plain\.mp4: frame 40 was asked for, the last of its 40 is 39$"):
         read_frames(plain, np.array([3, 40]))
-
-
-def test_without_pyav_the_error_says_how_to_get_it(plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "av", None)
-    with pytest.raises(DataError, match=r'plain\.mp4: .*pip install "emozoo\[video\]"'):
-        probe(plain)
