@@ -258,6 +258,14 @@ class Loss(BaseModel):
         return dict(self.__pydantic_extra__ or {})
 
 
+class Distillation(Table):
+    """Trained models, by name as for `emozoo.load`, that have `weight` of each head's loss; labels have the rest."""
+
+    teachers: Annotated[tuple[str, ...], Field(min_length=1)]
+    weight: Fraction = 0.5
+    temperature: Annotated[float, Field(gt=0)] = 2.0
+
+
 class Train(Table):
     """How a model is trained."""
 
@@ -289,6 +297,7 @@ class Train(Table):
     statistics of its own, as CEFLNet's code does; slower."""
     init: str | None = None
     """Start from a model folder's weights where names and shapes agree; provenance, not architecture."""
+    distillation: Distillation | None = None
 
     @model_validator(mode="after")
     def _frozen_agrees(self) -> Train:
@@ -298,6 +307,8 @@ class Train(Table):
             )
         if self.freeze and (self.orthogonal or self.bn_per_frame):
             raise ValueError("freeze: the backbone is not trained; leave orthogonal and bn_per_frame out")
+        if self.freeze and self.distillation:
+            raise ValueError("freeze: training sees features, teachers need images; leave distillation out")
         return self
 
 

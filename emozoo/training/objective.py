@@ -1,8 +1,9 @@
-"""The loss of a recipe: each head's own, consistency costs between heads, orthogonal regularisation."""
+"""The loss of a recipe: each head's own, its teachers', consistency costs between heads, orthogonality."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from emozoo.contracts import Targets
 from emozoo.errors import ContractError, EmozooWarning, RecipeError
 from emozoo.model import EmotionModel
 from emozoo.recipe import CostTerm, Loss, Train
+from emozoo.training.distillation import Teachers
 from emozoo.training.orthogonal import orthogonal_convs, orthogonality
 
 
@@ -23,11 +25,15 @@ class Learner(nn.Module):
         model: the model that is trained.
         costs: consistency costs, which may have parameters of their own (learned prototypes); never saved with
             the model, always with a checkpoint.
+        teachers: trained models that it learns from besides the targets; no part of its state.
     """
 
-    def __init__(self, model: EmotionModel, train: Train, targets: Targets) -> None:
+    def __init__(
+        self, model: EmotionModel, train: Train, targets: Targets, teachers: Teachers | None = None
+    ) -> None:
         super().__init__()
         self.model = model
+        self.teachers = teachers
         self.weights = {name: train.losses.get(name, Loss()).weight for name in model.heads}
         self.criteria = {name: _criterion(model, name, train, targets) for name in model.heads}
         self.terms = [_term(model, index, term, targets) for index, term in enumerate(train.consistency)]
@@ -51,16 +57,28 @@ class Learner(nn.Module):
             outputs = self.model.aggregate(x, mask).heads
         else:
             outputs = self.model(x, mask, bn_per_frame=self.bn_per_frame).heads
+        answers = self.teachers.answers(x, mask) if self.teachers else None
         with torch.autocast(x.device.type, enabled=False):
-            return self.loss({name: value.float() for name, value in outputs.items()}, targets)
+            return self.loss({name: value.float() for name, value in outputs.items()}, targets, answers)
 
-    def loss(self, outputs: dict[str, Tensor], targets: Targets) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the total loss and its parts for the heads' outputs (B, K) and the batch's targets."""
+    def loss(
+        self, outputs: dict[str, Tensor], targets: Targets, answers: Mapping[str, Tensor] | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the total loss and its parts for the heads' outputs (B, K) and the batch's targets.
+
+        A head that the teachers have answers for has their share of its loss from them; without any, all of it is
+        the targets'.
+        """
         parts: dict[str, Tensor] = {}
         total = torch.zeros((), device=targets.label.device)
         for name, criterion in self.criteria.items():
             parts[name] = _scalar(criterion(outputs[name], targets), f"the loss of head {name!r}")
-            total = total + self.weights[name] * parts[name]
+            loss = parts[name]
+            if self.teachers and answers and name in answers:
+                taught = self.teachers.loss(name, outputs[name], answers[name])
+                loss = (1 - self.teachers.weight) * loss + self.teachers.weight * taught
+                parts[f"{name}.distillation"] = taught
+            total = total + self.weights[name] * loss
         for index, (cost, category, regressor, term) in enumerate(self.terms):
             value = cost(outputs[category], outputs[regressor])
             if tuple(value.shape) != (len(targets),):

@@ -51,9 +51,17 @@ def recipe_record(recipe: Recipe) -> dict[str, Any]:
     tree["data"] |= {"root": None, "cache": None}
     if (tree["data"]["detector"] or {}).get("file"):
         tree["data"]["detector"]["file"] = Path(tree["data"]["detector"]["file"]).name
-    if tree["train"]["init"] is not None and isinstance(found := locate(tree["train"]["init"]), Path):
-        tree["train"]["init"] = f"dir:{found.name}"
+    if tree["train"]["init"] is not None:
+        tree["train"]["init"] = _without_place(tree["train"]["init"])
+    if (distillation := tree["train"]["distillation"]) is not None:
+        distillation["teachers"] = [_without_place(name) for name in distillation["teachers"]]
     return tree
+
+
+def _without_place(source: str) -> str:
+    """Return what a model is called; of a folder, its last name alone."""
+    found = locate(source)
+    return f"dir:{found.name}" if isinstance(found, Path) else source
 
 
 def data_record(data: TrainingData, roles: dict[str, Samples], labels: Sequence[str]) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from emozoo.model import EmotionModel
 from emozoo.recipe import Recipe, Train
 from emozoo.training import record
 from emozoo.training.data import TrainingData, load_training_data
+from emozoo.training.distillation import Teachers
 from emozoo.training.tracker import JsonlTracker
 from emozoo.training.trainer import LAST, Trainer
 from emozoo.trees import RECORD_LIMIT, read_tree
@@ -68,8 +69,10 @@ def train(
     provenance = initialise(model, recipe)
     if recipe.train.freeze:
         model.backbone.requires_grad_(False)
+    config = recipe.train.distillation
+    teachers = Teachers(config, model, accelerator.device) if config else None
     data = load(recipe, model.to(accelerator.device)).to(accelerator.device)
-    trainer = Trainer(recipe, data, model, accelerator, folder)
+    trainer = Trainer(recipe, data, model, accelerator, folder, teachers)
     resumed = trainer.resume() if resume else False
     trainer.run()
     best = trainer.load_best()
@@ -80,6 +83,7 @@ def train(
         "resumed": resumed,
         "recipe": record.recipe_record(recipe),
         "init": provenance,
+        **({"teachers": teachers.record()} if teachers else {}),
         "model": record.model_record(best),
         "precision": accelerator.mixed_precision.replace("no", "fp32"),
         "versions": versions(),

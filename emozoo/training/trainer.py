@@ -24,6 +24,7 @@ from emozoo.model import EmotionModel, lay_out
 from emozoo.recipe import Recipe
 from emozoo.training import checkpoint
 from emozoo.training.data import TrainingData
+from emozoo.training.distillation import Teachers
 from emozoo.training.objective import Learner
 from emozoo.training.optim import MovingAverage, learning_rate, make_optimizer
 from emozoo.training.progress import Progress
@@ -54,13 +55,13 @@ class Trainer:
     """
 
     def __init__(self, recipe: Recipe, data: TrainingData, model: EmotionModel, accelerator: Accelerator,
-                 folder: Path) -> None:  # fmt: skip
+                 folder: Path, teachers: Teachers | None = None) -> None:  # fmt: skip
         train = recipe.train
         self.recipe, self.train, self.data, self.folder = recipe, train, data, folder
         self.accelerator, self.device = accelerator, accelerator.device
         self.model = model.to(self.device)
         lay_out(self.model)
-        self.learner = Learner(self.model, train, data.train.targets).to(self.device)
+        self.learner = Learner(self.model, train, data.train.targets, teachers).to(self.device)
         self.optimizer = make_optimizer(train.optimizer, self.learner)
         self.average = MovingAverage(self.model, train.ema) if train.ema else None
         self.augmenter = Augmenter(train.augment, model.preprocessor)
@@ -282,13 +283,15 @@ class Trainer:
     @cached_property
     def identity(self) -> dict[str, Any]:
         """What a checkpoint must share with the run that resumes it; hashing the data is done once."""
-        return {"recipe": recipe_record(self.recipe), "fingerprint": self.data.train.fingerprint()}
+        teachers = self.learner.teachers.record() if self.learner.teachers else None
+        own = {"recipe": recipe_record(self.recipe), "fingerprint": self.data.train.fingerprint()}
+        return {**own, "teachers": teachers}
 
     def resume(self) -> bool:
         """Take up the newest checkpoint; False where there is none.
 
         Raises:
-            ResumeError: recipe or data are not those of the checkpoint; lists the keys that differ.
+            ResumeError: recipe, data or teachers are not those of the checkpoint; lists the keys that differ.
         """
         found = checkpoint.latest(self.checkpoints)
         if found is None:
@@ -302,6 +305,9 @@ class Trainer:
             )  # fmt: skip
         if state["fingerprint"] != self.identity["fingerprint"]:
             raise ResumeError(f"{self.folder} was started on other training data (their fingerprints differ)")
+        others = changes(state.get("teachers"), self.identity["teachers"], "teachers")
+        if others:
+            raise ResumeError(f"{self.folder} was started with other teachers:\n" + "\n".join(others))
         self.learner.load_state_dict(checkpoint.read_tensors(found, "learner"))
         checkpoint.restore_optimizer(
             self.optimizer, checkpoint.read_tensors(found, "optimizer"), state["optimizer"]
