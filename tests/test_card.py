@@ -33,7 +33,9 @@ def test_every_committed_record_belongs_to_the_committed_recipe(entry) -> None:
     from emozoo.recipe import load_recipe, parse_recipe
     from emozoo.training.record import recipe_record
 
-    recorded = parse_recipe(entry.record["recipe"], where="run.json")  # keys that are new since have their defaults
+    recorded = parse_recipe(
+        entry.record["recipe"], where="run.json"
+    )  # keys that are new since have their defaults
     assert recipe_record(recorded) == recipe_record(load_recipe(entry.recipe_file))
 
 

@@ -22,7 +22,7 @@ from emozoo.evaluation.summary_report import Point, write_summary
 from emozoo.model import EmotionModel
 from emozoo.recipe import Recipe, parse_recipe
 from emozoo.training.data import TrainingData, load_training_data
-from emozoo.training.record import changes, recipe_record
+from emozoo.training.record import recipe_changes, recipe_record
 from emozoo.training.run import finished, read_record, train
 from emozoo.training.trainer import Interrupted
 
@@ -132,7 +132,7 @@ def _another_recipe(run: Planned) -> str | None:
         recorded = parse_recipe(read_record(run.folder)["recipe"], where=f"{run.folder} holds an older run")
     except RecipeError as error:
         return str(error)
-    differ = changes(recipe_record(recorded), recipe_record(run.recipe))
+    differ = recipe_changes(recipe_record(recorded), recipe_record(run.recipe))
     if not differ:
         return None
     return f"{run.folder} holds a finished run of another recipe; these keys differ:\n" + "\n".join(differ)

@@ -93,8 +93,13 @@ def model_record(model: EmotionModel) -> dict[str, Any]:
     return {"parameters": count_parameters(model), "macs": count_macs(model.config)}
 
 
+def recipe_changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """List the keys in which two recorded recipes train differently, a line each; a card's words train nothing."""
+    return changes({**before, "card": None}, {**now, "card": None})
+
+
 def changes(before: Any, now: Any, path: str = "") -> list[str]:
-    """List the keys in which two recipes, as they are recorded, differ: a line each."""
+    """List the keys in which two JSON values differ: a line each."""
     if isinstance(before, dict) and isinstance(now, dict):
         keys = [*before, *(key for key in now if key not in before)]
         lines = [changes(before.get(key), now.get(key), f"{path}.{key}" if path else key) for key in keys]

@@ -28,7 +28,7 @@ from emozoo.training.distillation import Teachers
 from emozoo.training.objective import Learner
 from emozoo.training.optim import MovingAverage, learning_rate, make_optimizer
 from emozoo.training.progress import Progress
-from emozoo.training.record import changes, recipe_record
+from emozoo.training.record import changes, recipe_changes, recipe_record
 from emozoo.training.tracker import JsonlTracker
 
 LAST = "last"
@@ -297,7 +297,7 @@ class Trainer:
         if found is None:
             return False
         state = checkpoint.read_state(found)
-        changed = changes(state["recipe"], self.identity["recipe"])
+        changed = recipe_changes(state["recipe"], self.identity["recipe"])
         if changed:
             raise ResumeError(
                 f"{self.folder} was started with another recipe; these keys differ:\n" + "\n".join(changed)

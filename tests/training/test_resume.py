@@ -140,6 +140,13 @@ def test_resuming_with_another_recipe_lists_the_keys_that_differ(tiny_recipe, tm
     assert "batch_size" not in str(caught.value)
 
 
+def test_a_run_goes_on_though_the_words_of_its_card_were_changed(tiny_recipe, tmp_path: Path) -> None:
+    train(tiny_recipe("train.epochs=1"), tmp_path / "run", cpu=True)
+    (tmp_path / "run" / "run.json").unlink()
+    train(tiny_recipe("train.epochs=1", "card.summary=Other words."), tmp_path / "run", resume=True, cpu=True)
+    assert "Other words." in (tmp_path / "run" / "run.json").read_text()
+
+
 def test_resuming_on_other_data_is_refused(
     tiny_recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
