@@ -195,6 +195,11 @@ def test_a_model_that_started_from_one_of_the_hub_names_it() -> None:
     assert metadata(record)["base_model_relation"] == "finetune"
 
 
+def test_a_model_that_was_taught_by_others_names_them() -> None:
+    record = small_record() | {"teachers": [{"source": "resnet18-fer2013"}, {"source": "dir:large"}]}
+    assert "taught by resnet18-fer2013 and dir:large as well as by labels" in render_card(record)
+
+
 @pytest.mark.parametrize(
     ("licence", "fields"),
     [
