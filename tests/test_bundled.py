@@ -1,4 +1,4 @@
-"""The models that come with emozoo: they are what was saved, they are small, and what they say of real faces is true."""
+"""The models that come with emozoo are what was saved, they are small, and what they say of real faces is true."""
 
 from __future__ import annotations
 
