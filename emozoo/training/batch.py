@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -78,6 +79,8 @@ class Report:
 def run_and_summarise(planned: Sequence[Planned], report: Report, how: How) -> dict[str, str]:
     """Carry runs out, those that are finished excepted, and write a summary; return {run: what went wrong}.
 
+    Of a run that is finished the model, the record and the report stay; checkpoints are for going on with it.
+
     Raises:
         RecipeError: no run has a figure of a name in `report.metrics`; all of them are finished.
         Interrupted: a signal ended a run; everything can be resumed.
@@ -87,7 +90,9 @@ def run_and_summarise(planned: Sequence[Planned], report: Report, how: How) -> d
     for number, (run, problem) in enumerate(carry_out(planned, how), 1):
         if not PartialState(cpu=how.cpu).is_main_process:
             continue
-        if problem is not None:
+        if problem is None:  # hundreds of runs would leave gigabytes that nothing reads again
+            shutil.rmtree(run.folder / "checkpoints", ignore_errors=True)
+        else:
             failures[run.name] = problem
         how.say(
             f"[{number}/{len(planned)}] {run.name}: {'done' if problem is None else f'failed: {problem}'}"

@@ -201,6 +201,15 @@ def test_runs_that_read_the_same_data_read_them_once(swept: tuple[Path, list[str
     assert swept[2] == 1
 
 
+def test_a_finished_run_of_a_sweep_keeps_its_model_and_no_checkpoints(
+    swept: tuple[Path, list[str], int],
+) -> None:
+    folders = [path.parent for path in (swept[0] / "out").glob("*/seed-*/run.json")]
+    assert folders
+    assert all((folder / "model" / "model.safetensors").is_file() for folder in folders)
+    assert not [folder for folder in folders if (folder / "checkpoints").exists()]
+
+
 def test_a_sweep_that_is_repeated_trains_nothing_again(swept: tuple[Path, list[str], int]) -> None:
     place, _, _ = swept
     before = {path: path.stat().st_mtime_ns for path in (place / "out").glob("*/*/**/*")}
