@@ -191,6 +191,21 @@ def _differences(one: Variant, base: Variant) -> list[str]:
     ]
 
 
+def pairs_table(variants: dict[str, Variant], suffix: str = "+consistency") -> Iterator[str]:
+    """Yield what consistency changes in each model: with it minus without, paired by image and seed."""
+    yield "| model | seeds | MSE, difference | violations, difference, points | accuracy, difference, points |"
+    yield "|:--|--:|--:|--:|--:|"
+    for name, one in variants.items():
+        if name.endswith(suffix) and (base := variants.get(name.removesuffix(suffix))):
+            error, rules = _differences(one, base)
+            accuracy = paired_difference(one.right, base.right)
+            cells = (100 * x for x in (accuracy["value"], *accuracy["interval"]))
+            seeds = len(shared_seeds(one, base)[0])
+            yield "| {} | {} | {} | {} | {:+.1f} [{:+.1f}, {:+.1f}] |".format(
+                name.removesuffix(suffix), seeds, error, rules, *cells
+            )
+
+
 def accuracy_table(variants: dict[str, Variant], baseline: str) -> Iterator[str]:
     """Yield the accuracy on PublicTest after the last epoch: of the classifier that was trained beside the values."""
     key = "select.emotion.accuracy"
@@ -282,6 +297,8 @@ def main(place: Path) -> None:
         ]
         if sweep == "vad-costs":
             lines += ["Category on PublicTest (n = 3,589):", "", *accuracy_table(variants, baseline), ""]
+        if sweep == "vad-models":
+            lines += ["With consistency minus without:", "", *pairs_table(variants), ""]
     lines += ["## Pictures", ""]
     for file, caption in draw(here / "pictures", sweeps):
         lines += [f"{caption}", "", f"![{caption}](pictures/{file})", ""]
