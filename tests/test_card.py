@@ -195,6 +195,20 @@ def test_a_model_that_started_from_one_of_the_hub_names_it() -> None:
     assert metadata(record)["base_model_relation"] == "finetune"
 
 
+def test_a_measurement_of_smaller_faces_is_named_so_and_repeats_no_quarters() -> None:
+    record = small_record()
+    more = {
+        "dataset": "faces",
+        "split": "test",
+        "tta": "none",
+        "reader": ["folders"],
+        "quality": ["of no use"],
+    }
+    text = render_card(record, more=[{**record["result"], **more, "face_size": 16}])
+    assert "Measured apart: faces, `test`, faces of 16 px" in text
+    assert "of no use" not in text
+
+
 def test_a_model_that_was_taught_by_others_names_them() -> None:
     record = small_record() | {"teachers": [{"source": "resnet18-fer2013"}, {"source": "dir:large"}]}
     assert "taught by resnet18-fer2013 and dir:large as well as by labels" in render_card(record)

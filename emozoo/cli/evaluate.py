@@ -19,11 +19,14 @@ def evaluate(
     options: list[str] | None = ASSIGNMENTS,
     tta: str = typer.Option("none", "--tta", help="Test-time augmentation: none, flip, ten-crop."),
     out: Path | None = typer.Option(
-        None, "--out", help="Where the reports go; eval/MODEL-SPLIT[-fold-K] if not given."
+        None, "--out", help="Where the reports go; eval/MODEL-SPLIT[-fold-K][-Npx] if not given."
     ),
     device: str = typer.Option("auto", "--device", help="auto, cpu, cuda, cuda:1, ..."),
     fold: int | None = typer.Option(None, "--fold", min=1, help="The fold that is the split test."),
     tsne: bool = typer.Option(False, "--tsne", help="Also draw the samples by their features (t-SNE)."),
+    face_size: int | None = typer.Option(
+        None, "--face-size", min=1, help="Measure as if each face had been so many pixels wide."
+    ),
 ) -> None:
     """Measure a model on a split: metrics.json, predictions.parquet, report.md, report.html and pictures.
 
@@ -36,10 +39,12 @@ def evaluate(
 
     name = Path(model).name.rpartition(":")[2]
     part = split or "all" if fold is None else f"{split or 'test'}-fold-{fold}"
+    part += f"-{face_size}px" if face_size else ""
     folder = out or Path("eval") / f"{name}-{part}"
     result = evaluate_on_disk(
         load(model, device), data, folder,
         name=name, split=split, reader=reader, options=options or (), tta=check_tta(tta), fold=fold, tsne=tsne,
+        face_size=face_size,
     )  # fmt: skip
     for line in result_lines(result):
         typer.echo(line)

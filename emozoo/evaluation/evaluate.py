@@ -21,7 +21,7 @@ from emozoo.evaluation.metrics import on_source_scale
 from emozoo.evaluation.pictures import draw_features, draw_result
 from emozoo.evaluation.report import write_report
 from emozoo.evaluation.rich_clips import location_accuracy, true_clip
-from emozoo.evaluation.slices import accuracy_by_quality
+from emozoo.evaluation.slices import accuracy_by_quality, smaller_faces
 from emozoo.evaluation.violations import violations
 from emozoo.faces import detector_of
 from emozoo.labels import DIMENSIONS
@@ -215,6 +215,7 @@ def evaluate_on_disk(
     tta: TTA = "none",
     fold: int | None = None,
     tsne: bool = False,
+    face_size: int | None = None,
 ) -> dict[str, Any]:
     """Measure a model on a dataset and write what was found.
 
@@ -230,6 +231,7 @@ def evaluate_on_disk(
         tta: test-time augmentation.
         fold: of a dataset with folds, the one that is the split "test".
         tsne: also draw the samples by their features, brought to the plane by t-SNE.
+        face_size: measure as if each face had been so many pixels wide, fewer than the model sees.
 
     Raises:
         DataError: no reader recognises the dataset, or it has several splits, or folds, and none is named.
@@ -243,6 +245,7 @@ def evaluate_on_disk(
         sampling=model.config.sampling, reader=opened, detector=detector,
         cache=None if table.cache is None else Path(table.cache).expanduser(),
     )  # fmt: skip
+    samples = samples if face_size is None else smaller_faces(samples, face_size)
     result, outputs = evaluate(model, samples, split=chosen, tta=tta, vad_scale=opened.vad_scale)
     result = {
         "name": name,
@@ -251,6 +254,7 @@ def evaluate_on_disk(
         "dataset": opened.title,
         "reader": [table.name, *options],
         **({"faces": detector.record()} if detector else {}),
+        **({} if face_size is None else {"face_size": face_size}),
         "fingerprint": samples.fingerprint(),
         "versions": versions(),
         **result,

@@ -1,7 +1,8 @@
-"""How accuracy depends on the picture: brightness, contrast, sharpness, a quarter of the samples each."""
+"""How accuracy depends on the picture: brightness, contrast, sharpness, a quarter of the samples each; faces' size."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from emozoo.data.media import Images
 from emozoo.data.samples import Samples
+from emozoo.errors import DataError
 from emozoo.evaluation.metrics import paired_difference
 
 FEWEST = 100
@@ -56,6 +58,28 @@ def accuracy_by_quality(logits: Tensor, samples: Samples, *, resamples: int = 10
                 }
             )
     return rows
+
+
+def smaller_faces(samples: Samples, size: int) -> Samples:
+    """Return the samples as they would be had each face been `size` pixels wide: averaged down and enlarged again.
+
+    Raises:
+        DataError: they are no images in memory, or those are not wider than that.
+    """
+    media = samples.media
+    if not isinstance(media, Images) or media.pixels is None or media.pixels.dtype != torch.uint8:
+        raise DataError("a face size is for images that fit in memory, not for videos")
+    pixels = media.pixels
+    side = pixels.shape[-1]
+    if not 1 <= size < side:
+        raise DataError(
+            f"a face size must be from 1 to {side - 1}: the model sees {side} pixels; it is {size}"
+        )
+    parts = []
+    for part in pixels.split(1024):
+        small = F.interpolate(part.float(), size=(size, size), mode="area")
+        parts.append(F.interpolate(small, size=(side, side), mode="bilinear").round().to(torch.uint8))
+    return replace(samples, media=replace(media, pixels=torch.cat(parts)))
 
 
 def _qualities(pixels: Tensor) -> dict[str, np.ndarray]:

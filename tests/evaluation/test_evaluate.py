@@ -141,6 +141,19 @@ def test_a_dataset_with_other_labels_is_refused_by_name(tmp_path: Path) -> None:
         )  # fmt: skip
 
 
+def test_a_measurement_of_smaller_faces_says_so(model: EmotionModel, tmp_path: Path) -> None:
+    more: Any = {
+        "name": "m", "split": "test", "reader": "synthetic",
+        "options": ["size=24", "samples=14", "validation_samples=7", "test_samples=140"],
+    }  # fmt: skip
+    small = evaluate_on_disk(model, None, tmp_path / "small", **more, face_size=6)
+    whole = evaluate_on_disk(model, None, tmp_path / "whole", **more)
+    assert small["face_size"] == 6
+    assert "face size: 6" in (tmp_path / "small" / "report.md").read_text()
+    assert "face_size" not in whole
+    assert small["fingerprint"] != whole["fingerprint"]
+
+
 def test_real_faces_are_measured_with_their_majority_baseline(real_data: Path, tmp_path: Path) -> None:
     model = create(
         ModelConfig.model_validate({**CONFIG, "preprocess": {"size": 48, "crop": 44}}), seed=0

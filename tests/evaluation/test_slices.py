@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from emozoo.contracts import Targets
 from emozoo.data.media import Images
 from emozoo.data.preprocess import Preprocessor
 from emozoo.data.samples import Samples
-from emozoo.evaluation.slices import accuracy_by_quality
+from emozoo.errors import DataError
+from emozoo.evaluation.slices import accuracy_by_quality, smaller_faces
 from emozoo.recipe import Preprocess
 
 
@@ -64,3 +66,25 @@ def test_few_or_unlabelled_samples_and_videos_give_nothing() -> None:
     assert accuracy_by_quality(torch.zeros(50, 2), few) == []
     lazy = Samples(few.ids, few.targets, Images(few.ids, Preprocessor(Preprocess()), None))
     assert accuracy_by_quality(torch.zeros(50, 2), lazy) == []
+
+
+def test_a_smaller_face_is_what_pillow_makes_of_it_and_everything_else_stays() -> None:
+    pixels = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (5, 1, 48, 48), np.uint8))
+    before = samples(pixels, torch.eye(5))
+    found = smaller_faces(before, 16)
+    for small, picture in zip(found.media.pixels[:, 0], pixels[:, 0], strict=True):
+        reduced = Image.fromarray(picture.numpy()).resize((16, 16), Image.Resampling.BOX)
+        expected = np.asarray(reduced.resize((48, 48), Image.Resampling.BILINEAR), int)
+        assert np.abs(small.numpy() - expected).max() <= 1, "Pillow rounds twice"
+    assert (found.ids, found.targets) == (before.ids, before.targets)
+    assert torch.equal(before.media.pixels, pixels)
+    assert found.fingerprint() != before.fingerprint()
+
+
+def test_a_face_is_made_smaller_and_never_larger_and_a_video_is_refused() -> None:
+    images = samples(torch.zeros(3, 1, 48, 48, dtype=torch.uint8), torch.eye(3))
+    with pytest.raises(DataError, match="must be from 1 to 47: the model sees 48 pixels; it is 48"):
+        smaller_faces(images, 48)
+    features = samples(torch.zeros(3, 64), torch.eye(3))
+    with pytest.raises(DataError, match="for images that fit in memory, not for videos"):
+        smaller_faces(features, 16)
