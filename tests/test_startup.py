@@ -88,3 +88,21 @@ def test_a_name_that_emozoo_does_not_have_is_an_attribute_error_that_python_can_
         _ = emozoo.laod
     assert (caught.value.name, caught.value.obj) == ("laod", emozoo)
     assert not hasattr(emozoo, "nosuch")
+
+
+LOAD = """
+import sys
+import emozoo
+try:
+    emozoo.load(sys.argv[1])
+except emozoo.errors.EmozooError:
+    sys.stderr.write("\\n".join(["status", "0", *sys.modules]))
+"""
+
+
+@pytest.mark.parametrize("name", ["hub:alice/never-fetched", "ceflnet-dfew", "no-such-model"])
+def test_a_model_that_cannot_be_had_is_said_to_be_so_before_torch_is_imported(name, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    _, modules = _modules(LOAD, name)
+    assert "emozoo.zoo" in modules
+    assert "torch" not in modules
