@@ -7,7 +7,7 @@ apart; every category has a marker of its own besides.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import cycle
 from pathlib import Path
@@ -57,22 +57,18 @@ def confusion_matrix(path: Path, confusion: ArrayLike, labels: Sequence[str], *,
     shares = counts / np.maximum(support, 1)
     side = 1.6 + 0.78 * len(labels)
     with picture(path, (side + 0.6, side)) as figure:
-        axes = figure.add_subplot()
-        image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+
+        def say(row: int, column: int) -> str:
+            return f"{shares[row, column]:.0%}\n{counts[row, column]:,}" if support[row, 0] else ""
+
+        axes, bar = _cells(figure, shares, say, top=1)
         axes.set_xticks(range(len(labels)), labels, rotation=35, ha="right", rotation_mode="anchor")
         axes.set_yticks(
             range(len(labels)), [f"{x}  ({n:,})" for x, n in zip(labels, support[:, 0], strict=True)]
         )
         axes.set(xlabel="predicted", ylabel="true (n)", title=title)
-        axes.grid(False)
-        axes.tick_params(length=0)
-        axes.spines[:].set_visible(False)
-        for (row, column), share in np.ndenumerate(shares):
-            text = f"{share:.0%}\n{counts[row, column]:,}" if support[row, 0] else ""
-            axes.text(column, row, text, ha="center", va="center", fontsize=8, color=_on_blue(share))
-        bar = figure.colorbar(image, ax=axes, shrink=0.75, format=lambda share, _: f"{share:.0%}")
+        bar.formatter = lambda share, _: f"{share:.0%}"
         bar.set_label("share of the true class")
-        bar.outline.set_visible(False)
 
 
 def activation_map(
@@ -87,22 +83,16 @@ def activation_map(
     weights = np.asarray([row or [np.nan] * clips for row in activation])
     side = 1.6 + 0.6 * clips
     with picture(path, (side + 0.8, side)) as figure:
-        axes = figure.add_subplot()
-        top = max(np.nanmax(weights), 2 * chance)
-        image = axes.imshow(weights, cmap="Blues", vmin=0, vmax=top)
+
+        def say(row: int, column: int) -> str:
+            return f"{weights[row, column]:.2f}" if activation[row] else ""
+
+        axes, bar = _cells(figure, weights, say, top=max(np.nanmax(weights), 2 * chance))
         names = [f"{clip + 1}" for clip in range(clips)]
         axes.set_xticks(range(clips), names)
         axes.set_yticks(range(clips), names)
         axes.set(xlabel="clip", ylabel="clip that shows the expression", title=title)
-        axes.grid(False)
-        axes.tick_params(length=0)
-        axes.spines[:].set_visible(False)
-        for (row, column), weight in np.ndenumerate(weights):
-            text = "" if np.isnan(weight) else f"{weight:.2f}"
-            axes.text(column, row, text, ha="center", va="center", fontsize=8, color=_on_blue(weight / top))
-        bar = figure.colorbar(image, ax=axes, shrink=0.75)
         bar.set_label("mean weight of the clip")
-        bar.outline.set_visible(False)
 
 
 def training_curves(
@@ -341,6 +331,23 @@ def category_legend(figure: Figure, groups: Sequence[tuple[str, str, str, Any]])
     ]
     if handles:
         figure.legend(handles=handles, loc="outside right center", fontsize=9)
+
+
+def _cells(
+    figure: Figure, values: np.ndarray, say: Callable[[int, int], str], *, top: float
+) -> tuple[Any, Any]:
+    """Draw a matrix from white (0) to blue (`top`), saying something in each cell; return its axes and colour bar."""
+    axes = figure.add_subplot()
+    image = axes.imshow(values, cmap="Blues", vmin=0, vmax=top)
+    axes.grid(False)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    for (row, column), value in np.ndenumerate(values):
+        colour = _on_blue(value / top)
+        axes.text(column, row, say(row, column), ha="center", va="center", fontsize=8, color=colour)
+    bar: Any = figure.colorbar(image, ax=axes, shrink=0.75)
+    bar.outline.set_visible(False)
+    return axes, bar
 
 
 def _on_blue(share: Any) -> str:
