@@ -255,7 +255,8 @@ def create(
 def evaluating(model: nn.Module) -> Generator[None]:
     """Put a model in evaluation mode for a while, then each of its modules in the mode it was in."""
     training = [module for module in model.modules() if module.training]
-    model.eval()
+    if training:
+        model.eval()
     try:
         yield
     finally:

@@ -106,3 +106,12 @@ def test_a_model_that_cannot_be_had_is_said_to_be_so_before_torch_is_imported(na
     _, modules = _modules(LOAD, name)
     assert "emozoo.zoo" in modules
     assert "torch" not in modules
+
+
+@pytest.mark.parametrize("name", ["hub:alice/never-fetched", "ceflnet-dfew", "no-such-model"])
+def test_so_it_is_by_emozoo_predict(name, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    status, modules = _modules(RUN, "predict", name, str(tmp_path / "photo.jpg"))
+    assert status != 0
+    assert "emozoo.cli.predict" in modules
+    assert "torch" not in modules

@@ -48,20 +48,21 @@ def predict(
 
     Files that cannot be read are listed at the end; the exit status is 1 then.
     """
-    from emozoo.data.preprocess import check_tta
-    from emozoo.looking import find_detector
     from emozoo.predictions import Failure, stream
-    from emozoo.watching import Pace
     from emozoo.writers import open_writer
     from emozoo.zoo import load
 
-    pace = Pace(window, hop, every, frame_rate)
     chosen, media = _format(form, output), _media(paths, frames=frame_rate is not None)
     if plot or annotate:
         _check_one_video(media, plot, annotate, frames=frame_rate is not None)
-    views = check_tta(tta)
+    loaded = load(model, device)  # before all else that needs torch: a model that cannot be had is soon said
+
+    from emozoo.data.preprocess import check_tta
+    from emozoo.looking import find_detector
+    from emozoo.watching import Pace
+
+    pace, views = Pace(window, hop, every, frame_rate), check_tta(tta)
     detector = find_detector(_detector(faces, faces_file))
-    loaded = load(model, device)
     if detector is not None:
         better = f" (passed over: {', '.join(detector.passed_over)})" if detector.passed_over else ""
         typer.echo(f"faces are found by {detector.name}{better}", err=True)
