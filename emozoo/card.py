@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from emozoo.errors import DataError
 from emozoo.printable import printable
-from emozoo.trees import read_as
+from emozoo.trees import read_as, toml
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -39,6 +40,7 @@ def render_card(
     pictures: tuple[str, ...] = (),
     name: str = HERE,
     more: Sequence[Mapping[str, Any]] = (),
+    settings: Sequence[str] = (),
 ) -> str:
     """Return the card's text (Markdown with the Hub's YAML header).
 
@@ -51,6 +53,7 @@ def render_card(
         pictures: paths of pictures, relative to the card.
         name: what `emozoo.load` is given to load the model.
         more: results of `emozoo eval`, of what was measured apart from the run.
+        settings: in what the run's recipe differs from that of `name`, as `--set` takes it.
     """
     return _template().render(
         record=record,
@@ -60,6 +63,7 @@ def render_card(
         pictures=pictures,
         name=name,
         more=more,
+        settings=settings,
         header=json_yaml(metadata(record)),
         begin=BEGIN,
         end=END,
@@ -104,48 +108,76 @@ def _duration(seconds: float) -> str:
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds:02d} s"
 
 
-def write_card(folder: Path, run: Path, *, weights: bool = False) -> Path:
+def write_card(folder: Path, run: Path | None = None, *, weights: bool = False) -> Path:
     """Copy a finished run's record and pictures into a zoo entry and render its card; return the card's path.
 
-    Results of `emozoo eval` in the entry's folder `records` are shown too. With `weights`, the entry also gets the
-    model, its weights rounded to half precision: it is then a model folder, and `emozoo.load` of its name needs no
-    network.
+    Without a run, the card is rendered anew from what the entry holds. Results of `emozoo eval` in the entry's folder
+    `records` are shown too. With `weights`, the entry also gets the run's model, its weights rounded to half
+    precision: it is then a model folder, and `emozoo.load` of its name needs no network.
     """
-    import shutil
+    from emozoo.folder import CARD
 
-    from emozoo.folder import CARD, RUN
+    _check_links(folder)
+    if run is not None:
+        _take(folder, run)
+    (folder / CARD).write_text(entry_card(folder), encoding="utf-8")
+    if weights and run is not None:
+        _bundle(folder, run)
+    return folder / CARD
+
+
+def entry_card(folder: Path) -> str:
+    """Return the card of a zoo entry: of its record, pictures, further records, recipe and hand-written part."""
+    from emozoo.folder import RUN
     from emozoo.training.run import read_record
 
-    record = read_record(run)
-    written = folder / "card.md"
-    _check_links(folder)
-    (folder / PICTURES).mkdir(parents=True, exist_ok=True)
-    pictures = sorted(run.glob("*.png"))
-    for path in pictures:
-        shutil.copy2(path, folder / PICTURES / path.name)
-    shutil.copy2(run / RUN, folder / RUN)
+    record, written = read_record(folder), folder / "card.md"
+    pictures = tuple(f"{PICTURES}/{path.name}" for path in sorted((folder / PICTURES).glob("*.png")))
     text = written.read_text(encoding="utf-8") if written.is_file() else ""
-    card, shown = folder / CARD, tuple(f"{PICTURES}/{path.name}" for path in pictures)
     more = [
-        json.loads(file.read_text(encoding="utf-8")) for file in sorted((folder / RECORDS).glob("*.json"))
+        json.loads(path.read_text(encoding="utf-8")) for path in sorted((folder / RECORDS).glob("*.json"))
     ]
-    with read_as("the record of a run", run / RUN):
-        rendered = render_card(record, text, shown, folder.resolve().name, more)
-    card.write_text(rendered, encoding="utf-8")
-    if weights:
-        _bundle(folder, run, record)
-    return card
+    with read_as("the record of a run", folder / RUN):
+        return render_card(record, text, pictures, folder.resolve().name, more, _settings(folder, record))
 
 
-def _bundle(folder: Path, run: Path, record: Mapping[str, Any]) -> None:
-    """Put a run's model into a folder that holds other things besides."""
+def _settings(folder: Path, record: Mapping[str, Any]) -> list[str]:
+    """Return in what the recorded recipe differs from the entry's, its card's words apart, as `--set` takes it."""
+    from emozoo.recipe import load_recipe, parse_recipe
+    from emozoo.training.record import differences, recipe_record
+
+    if not (folder / "recipe.toml").is_file():
+        return []
+    recorded = parse_recipe(record["recipe"], where=RECORD_URL)  # keys that are new since have their defaults
+    own, ran = recipe_record(load_recipe(folder)), recipe_record(recorded)
+    changed = differences({**own, "card": None}, {**ran, "card": None})
+    return [shlex.quote(f"{key}={toml(value)}") for key, _, value in changed]
+
+
+def _take(folder: Path, run: Path) -> None:
+    """Copy a run's pictures into a zoo entry, and its record with the hash of the weights that it ended with."""
+    import shutil
+
+    from emozoo.folder import RUN, WEIGHTS, read_manifest
+    from emozoo.training.run import MODEL, read_record
+
+    record = read_record(run) | {"weights": read_manifest(run / MODEL)[WEIGHTS]}
+    (folder / PICTURES).mkdir(parents=True, exist_ok=True)
+    for path in sorted(run.glob("*.png")):
+        shutil.copy2(path, folder / PICTURES / path.name)
+    (folder / RUN).write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _bundle(folder: Path, run: Path) -> None:
+    """Put a run's model into a zoo entry, which holds other things besides."""
     import shutil
     import tempfile
 
     from emozoo.folder import load_model, save_model
-    from emozoo.training.run import MODEL
+    from emozoo.training.run import MODEL, read_record
 
     with tempfile.TemporaryDirectory() as place:
+        record = read_record(folder)
         saved = save_model(load_model(run / MODEL, "cpu"), Path(place) / MODEL, record, store="fp16")
         for file in saved.iterdir():
             shutil.copy2(file, folder / file.name)

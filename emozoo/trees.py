@@ -73,6 +73,16 @@ def parse_toml(text: str) -> dict[str, Any]:
     return tomllib.loads(text)
 
 
+def toml(value: Any) -> str:
+    """Return a value as TOML in a line; JSON is that but for tables. A key of a table without a value is left out."""
+    if isinstance(value, Mapping):
+        items = (f"{toml(key)} = {toml(item)}" for key, item in value.items() if item is not None)
+        return "{ " + ", ".join(items) + " }"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(toml, value)) + "]"
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")  # TOML has no pairs of surrogates
+
+
 def _table(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     table = dict(pairs)
     if len(table) < len(pairs):
@@ -121,7 +131,9 @@ def plain(value: Any, path: str = "", depth: int = 0) -> Any:
 
 
 def override(tree: Mapping[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
-    """Return a copy of a tree with assignments such as `train.epochs=3` made; values are TOML, or else text.
+    """Return a copy of a tree with assignments such as `train.epochs=3` made.
+
+    Values are TOML, `null` (the key is left out), or else text.
 
     Raises:
         RecipeError: an assignment has no "=", or its path leads through a value or past the end of a list.
@@ -140,7 +152,9 @@ def override(tree: Mapping[str, Any], assignments: Sequence[str]) -> dict[str, A
 
 
 def _value(text: str) -> Any:
-    """Return the TOML value that a text is, or the text itself."""
+    """Return the TOML value that a text is, nothing for "null", or the text itself."""
+    if text.strip() == "null":
+        return None
     try:
         table = plain(parse_toml(f"value = {text}"))
     except (ValueError, RecursionError, RecipeError):

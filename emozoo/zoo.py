@@ -326,8 +326,10 @@ def _no_weights(found: Entry) -> str:
         ways.append(
             f"convert a checkpoint of the authors' code: emozoo convert FILE.pth.tar --to {found.name}"
         )
+    known = ((found.record or {}).get("weights") or {}).get("sha256")
     ways += [
-        "load what someone else has trained: emozoo.load('dir:PATH') or emozoo.load('hub:ORG/NAME')",
+        "load what someone else has trained: emozoo.load('dir:PATH') or emozoo.load('hub:ORG/NAME')"
+        + (f"   (those of its card have the sha256 {known}; see emozoo verify)" if known else ""),
         f"or build it untrained: emozoo.create({found.name!r})",
     ]
     start = f"{found.name} is in the zoo, but its weights are not published. Ways on:"

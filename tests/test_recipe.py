@@ -250,6 +250,8 @@ def test_a_bare_word_is_never_taken_for_a_folder(tmp_path, monkeypatch):
         ("data.root=nan", "data.root", "nan"),
         ("data.root=1\nother = 2", "data.root", "1\nother = 2"),
         ("data.root=", "data.root", ""),
+        ("train.init=null", "train.init", None),
+        ("train.init='null'", "train.init", "null"),
     ],
 )
 def test_an_override_takes_a_toml_value_or_else_text(assignment, path, value):

@@ -12,14 +12,20 @@ app = typer.Typer(help="Model cards.", no_args_is_help=True, rich_markup_mode=No
 @app.command("write")
 def write(
     folder: Path = typer.Argument(help="A zoo entry's folder: recipe.toml and, if there is one, card.md."),
-    run: Path = typer.Option(help="The finished run that the figures come from."),
+    run: Path | None = typer.Option(
+        None,
+        help="The finished run that the figures come from; if left out, what the entry holds is rendered anew.",
+    ),
     weights: bool = typer.Option(
-        False, "--weights", help="Bundle the model too, its weights in half precision."
+        False, "--weights", help="Bundle the run's model too, its weights in half precision."
     ),
 ) -> None:
     """Take a run's record and pictures into a zoo entry, and render its card from them."""
     from emozoo.card import write_card
+    from emozoo.errors import DataError
 
+    if weights and run is None:
+        raise DataError("--weights bundles the model of a run: name it with --run")
     typer.echo(f"written: {write_card(folder, run, weights=weights)}")
 
 

@@ -100,8 +100,16 @@ def recipe_changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
 
 def changes(before: Any, now: Any, path: str = "") -> list[str]:
     """List the keys in which two JSON values differ: a line each."""
+    return [
+        f"  {key}: was {json.dumps(old)}, is {json.dumps(new)}"
+        for key, old, new in differences(before, now, path)
+    ]
+
+
+def differences(before: Any, now: Any, path: str = "") -> list[tuple[str, Any, Any]]:
+    """List the keys in which two JSON values differ, each with both its values."""
     if isinstance(before, dict) and isinstance(now, dict):
         keys = [*before, *(key for key in now if key not in before)]
-        lines = [changes(before.get(key), now.get(key), f"{path}.{key}" if path else key) for key in keys]
-        return [line for group in lines for line in group]
-    return [] if before == now else [f"  {path}: was {json.dumps(before)}, is {json.dumps(now)}"]
+        rows = [differences(before.get(key), now.get(key), f"{path}.{key}" if path else key) for key in keys]
+        return [row for group in rows for row in group]
+    return [] if before == now else [(path, before, now)]

@@ -35,7 +35,7 @@ from emozoo.recipe import Recipe, load_recipe
 from emozoo.table import Positive, Table
 from emozoo.training.batch import How, Planned, Report, run_and_summarise
 from emozoo.training.folds import choose_folds, fold_folder
-from emozoo.trees import explain, read_tree
+from emozoo.trees import explain, read_tree, toml
 
 SUMMARY = "sweep"
 
@@ -231,15 +231,6 @@ def _source(sweep: Sweep, path: Path) -> str:
     beside = path.parent / sweep.recipe
     is_path = "/" in sweep.recipe or sweep.recipe.endswith(".toml")
     return str(beside) if is_path and beside.exists() else sweep.recipe
-
-
-def toml(value: Any) -> str:
-    """Return a value as TOML in a line; JSON is that but for tables."""
-    if isinstance(value, Mapping):
-        return "{ " + ", ".join(f"{toml(key)} = {toml(item)}" for key, item in value.items()) + " }"
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(map(toml, value)) + "]"
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")  # TOML has no pairs of surrogates
 
 
 def _slug(value: Any) -> str:

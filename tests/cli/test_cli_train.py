@@ -142,7 +142,30 @@ def test_a_card_is_written_from_a_record_and_keeps_the_hand_written_part(place: 
     assert "split" in text
     assert "n = 70" in text
     assert (entry / "pictures" / "emotion_confusion.png").exists()
-    assert json.loads((entry / "run.json").read_text()) == record
+    manifest = json.loads((place / "run0" / "model" / "manifest.json").read_text())["files"]
+    weights = manifest["model.safetensors"]
+    assert json.loads((entry / "run.json").read_text()) == {**record, "weights": weights}
+    assert f"sha256 `{weights['sha256']}`" in text
+
+
+def test_a_card_names_the_command_where_its_run_departed_from_the_recipe(place: Path, tmp_path: Path) -> None:
+    entry = tmp_path / "tiny"
+    entry.mkdir()
+    recipe = (place / "tiny.toml").read_text()
+    (entry / "recipe.toml").write_text(recipe)
+    assert emozoo("card", "write", entry, "--run", "run0", cwd=place).returncode == 0
+    assert "differs" not in (entry / "README.md").read_text()
+    (entry / "recipe.toml").write_text(recipe.replace("epochs = 2", "epochs = 200\ninit = 'mini-fer2013'"))
+    assert emozoo("card", "write", entry, cwd=place).returncode == 0
+    text = (entry / "README.md").read_text()
+    command = text.partition("emozoo train tiny --data FOLDER ")[2].partition("```")[0]
+    assert command == "\\\n  --set train.epochs=2 \\\n  --set train.init=null\n"
+
+
+def test_weights_are_bundled_of_a_run_that_is_named(place: Path) -> None:
+    done = emozoo("card", "write", place, "--weights", cwd=place)
+    assert done.returncode == 1
+    assert "name it with --run" in done.stderr
 
 
 def test_an_entry_can_carry_its_weights_in_half_precision(place: Path) -> None:

@@ -23,8 +23,9 @@ from emozoo.training import batch, run
 from emozoo.training.batch import How, SharedData
 from emozoo.training.record import recipe_record
 from emozoo.training.run import _accelerator, read_record, train
-from emozoo.training.sweep import load_sweep, plan, run_sweep, toml
+from emozoo.training.sweep import load_sweep, plan, run_sweep
 from emozoo.training.trainer import Interrupted
+from emozoo.trees import toml
 
 SMALL = 'set = ["train.epochs=1", "data.samples=42", "data.validation_samples=21", "data.test_samples=21"]\n'
 
