@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from fractions import Fraction
 from itertools import cycle
 from pathlib import Path
@@ -11,18 +11,26 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from emozoo.data.sound import Sound
 from emozoo.data.video import FrameStream
 from emozoo.errors import DataError
 from emozoo.evaluation.plots import COLOURS
 from emozoo.timeline import Timeline, Track, Window
 
 if TYPE_CHECKING:
+    from av.container import OutputContainer
     from PIL.Image import Image
     from PIL.ImageDraw import ImageDraw
 
 CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 CODECS = ("libx264", "mpeg4")
 """What the copy is encoded with: the first that this build of FFmpeg has."""
+
+MILLISECOND = Fraction(1, 1000)
+"""The clock of the copy's pictures."""
+
+SAMPLE_RATE = 48_000
+"""Of the copy's sound, in Hz."""
 
 ROWS = 5
 """Faces that the timeline has room for at a time."""
@@ -44,7 +52,7 @@ def check_output(path: Path, source: Path) -> None:
 def annotate_video(path: Path, timeline: Timeline) -> Path:
     """Write a video again, with boxes, labels and a timeline, in memory that does not grow with its length.
 
-    Sound is not carried over. Between frames that were looked at, boxes move evenly.
+    Between frames that were looked at, boxes move evenly. Sound is carried over, as AAC.
 
     Args:
         path: the file to write, which appears when it is complete: .mp4, .mov or .mkv.
@@ -60,7 +68,10 @@ def annotate_video(path: Path, timeline: Timeline) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.part")
     try:
-        with _encoder(temporary, CONTAINERS[path.suffix.lower()], rate) as write:
+        with (
+            _sound_of(stream.path) as sound,
+            _encoder(temporary, CONTAINERS[path.suffix.lower()], rate, sound) as write,
+        ):
             for number, time, pixels in stream:
                 picture = picture or Annotator(timeline, pixels.shape[1], pixels.shape[0])
                 write(picture.draw(number, time, pixels), time)
@@ -227,15 +238,20 @@ def _codec() -> str:
     return next(codec for codec in CODECS if codec in av.codecs_available)
 
 
+def _sound_of(source: Path) -> AbstractContextManager[Sound | None]:
+    return nullcontext() if source.is_dir() else Sound(source)
+
+
 @contextmanager
-def _encoder(path: Path, container: str, rate: int) -> Generator[Any]:
-    """Give a function that writes a frame, uint8 (H, W, 3), at a time in seconds."""
+def _encoder(path: Path, container: str, rate: int, sound: Sound | None) -> Generator[Any]:
+    """Give a function that writes a frame, uint8 (H, W, 3), at a time in seconds, and the sound up to then."""
     import av
 
     with open(path, "wb") as file, av.open(file, "w", format=container) as output:
         stream: Any = output.add_stream(_codec(), rate=rate)
         stream.pix_fmt = "yuv420p"
-        stream.codec_context.time_base = Fraction(1, 1000)
+        stream.codec_context.time_base = MILLISECOND
+        play = _player(output, sound) if sound and sound.channels else None
         last = -1
 
         def write(pixels: np.ndarray, time: float) -> None:
@@ -244,8 +260,36 @@ def _encoder(path: Path, container: str, rate: int) -> Generator[Any]:
                 stream.height, stream.width = pixels.shape[:2]
             frame = av.VideoFrame.from_ndarray(pixels, "rgb24")
             last = max(last + 1, round(time * 1000))
-            frame.pts, frame.time_base = last, Fraction(1, 1000)
+            frame.pts, frame.time_base = last, MILLISECOND
             output.mux(stream.encode(frame))
+            if play:
+                play(time)
 
         yield write
         output.mux(stream.encode(None))
+        if play:
+            play(None)
+
+
+def _player(output: OutputContainer, sound: Sound) -> Callable[[float | None], None]:
+    """Return what writes the sound up to a time in seconds, as the container wants it beside the picture.
+
+    At the end, None, what waits in the encoder is written; what would sound after the last frame is not.
+    """
+    stream: Any = output.add_stream(
+        "aac", rate=SAMPLE_RATE, layout="mono" if sound.channels == 1 else "stereo"
+    )
+    frames = sound.frames()
+    waiting = next(frames, None)
+
+    def play(until: float | None) -> None:
+        nonlocal waiting
+        if until is None:
+            output.mux(stream.encode(None))
+        while waiting is not None and until is not None and waiting[0] <= until:
+            time, frame = waiting
+            frame.pts, frame.time_base = round(time * frame.sample_rate), Fraction(1, frame.sample_rate)
+            output.mux(stream.encode(frame))
+            waiting = next(frames, None)
+
+    return play

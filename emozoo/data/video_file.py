@@ -43,10 +43,10 @@ class VideoFile:
         self._broken_off = False
         self._last = 0.0
         self._first: VideoFrame | None = None
-        self._file = _open_file(path)
+        self._file = open_file(path)
         try:
-            self._container = _open_container(path, self._file)
-            self.stream = _video_stream(path, self._container)
+            self._container = open_container(path, self._file)
+            self.stream = video_stream(path, self._container)
         except BaseException:
             self._file.close()
             raise
@@ -162,7 +162,8 @@ def quarter_turns(frame: VideoFrame) -> int:
     return round(frame.rotation / 90) % 4
 
 
-def _open_file(path: Path) -> IO[bytes]:
+def open_file(path: Path) -> IO[bytes]:
+    """Open a file for `open_container`; DataError where it is empty or cannot be read."""
     try:
         if not path.stat().st_size:
             raise DataError(f"{path}: the file is empty")
@@ -171,7 +172,8 @@ def _open_file(path: Path) -> IO[bytes]:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from None
 
 
-def _open_container(path: Path, file: IO[bytes]) -> InputContainer:
+def open_container(path: Path, file: IO[bytes]) -> InputContainer:
+    """Open the container that a file holds; DataError where it is none of `VIDEO_FORMATS`."""
     import av
 
     try:
@@ -186,7 +188,7 @@ def _open_container(path: Path, file: IO[bytes]) -> InputContainer:
         raise DataError(f"{path}: {problem}") from None
 
 
-def _video_stream(path: Path, container: InputContainer) -> VideoStream:
+def video_stream(path: Path, container: InputContainer) -> VideoStream:
     """Return the file's video; the cover picture of a sound file is none."""
     from av.stream import Disposition
 
