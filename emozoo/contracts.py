@@ -277,6 +277,8 @@ class Detector(Protocol):
     also have
 
     - `needs: DetectorFile`: a file that is found, or fetched and verified, and given as the option `file`, a path;
+    - `check_library()`, a static method that raises `DetectorUnavailableError` where a library is not installed: it
+      is called before a file is fetched that would be of no use;
     - `preference: int`: "auto" takes the one of emozoo's own detectors that has the highest and can be used.
 
     The options that detectors share are called `threshold` (the lowest score kept), `min_size` (the lowest width

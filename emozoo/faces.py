@@ -93,7 +93,9 @@ def open_detector(name: str = AUTO, **options: Any) -> FaceDetector:
             continue
         try:
             return _open(component, options, passed_over)
-        except (DetectorUnavailableError, HubError, CorruptModelError) as error:
+        except (DetectorUnavailableError, HubError, CorruptModelError, DataError) as error:
+            if isinstance(error, DataError) and options.get("file") is not None:
+                raise
             passed_over[component.name] = str(error)
     reasons = "\n".join(f"  {short}: {reason}" for short, reason in passed_over.items())
     raise DetectorUnavailableError(
@@ -130,11 +132,15 @@ def with_file(component: registry.Component, options: Mapping[str, Any]) -> dict
     """Return a detector's options with the path of the file that it needs, if it needs one and is given none.
 
     Raises:
-        DetectorUnavailableError, CorruptModelError: see `find_file`.
+        DetectorUnavailableError: its library is not installed, or see `find_file`.
+        CorruptModelError: see `find_file`.
     """
-    needs = getattr(registry.load(component), "needs", None)
+    kind = registry.load(component)
+    needs = getattr(kind, "needs", None)
     if not isinstance(needs, DetectorFile) or options.get("file") is not None:
         return dict(options)
+    if check := getattr(kind, "check_library", None):
+        check()
     return {**options, "file": str(find_file(needs, component.name))}
 
 
@@ -159,7 +165,7 @@ def find_file(needs: DetectorFile, detector: str) -> Path:
             )
         return path
     ways = (
-        f"Ways on: get it from {needs.source} and put it there; give its path as the option file "
+        f"Ways on: get it from {needs.source} and put it into {path.parent}; give its path as the option file "
         "(--faces-file PATH); or take another detector"
     )
     if needs.hub is None:

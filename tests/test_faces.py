@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from small import install
 
-from emozoo import testing
+from emozoo import registry, testing
 from emozoo.contracts import Faces
 from emozoo.errors import (
     ContractError,
@@ -21,6 +22,8 @@ from emozoo.errors import (
     UnknownComponentError,
 )
 from emozoo.faces import FaceDetector, crop_face, detector_folder, open_detector
+from emozoo.hub import parse
+from emozoo.stamps import sha256
 
 FAULTY = Path(__file__).with_name("faulty_detectors.py")
 FRAME = np.zeros((90, 120, 3), np.uint8)
@@ -88,11 +91,39 @@ def test_auto_passes_over_what_lacks_an_option_that_is_given(real_data):
     assert open_detector(file=str(file)).name == "emozoo:yunet"
 
 
-def test_auto_finds_the_file_of_the_best_detector_in_its_folder(real_data):
+def test_auto_finds_the_file_of_the_best_detector_in_its_folder(real_data, monkeypatch):
+    given = real_data / "detectors" / "yunet_n_320_320.onnx"  # its authors' file in place of OpenCV's
+    yunet = registry.load(registry.find("detector", "yunet"))
+    monkeypatch.setattr(yunet, "needs", replace(yunet.needs, name=given.name, sha256=sha256(given)))
     detector_folder().mkdir(parents=True)
-    (detector_folder() / "yunet_n_320_320.onnx").symlink_to(real_data / "detectors" / "yunet_n_320_320.onnx")
+    (detector_folder() / given.name).symlink_to(given)
     found = open_detector()
     assert (found.name, found.passed_over) == ("emozoo:yunet", {})
+
+
+def test_auto_passes_over_a_detector_whose_file_its_library_does_not_read(monkeypatch):
+    yunet = registry.load(registry.find("detector", "yunet"))
+    monkeypatch.setattr(yunet, "needs", replace(yunet.needs, sha256=hashlib.sha256(WEIGHTS).hexdigest()))
+    put(WEIGHTS).rename(detector_folder() / yunet.needs.name)
+    found = open_detector()
+    assert found.name == "emozoo:dlib"
+    assert "is not YuNet as an ONNX file" in found.passed_over["yunet"]
+    with pytest.raises(DataError, match="is not YuNet as an ONNX file"):
+        open_detector(file=str(detector_folder() / yunet.needs.name))
+
+
+def test_the_file_of_yunet_is_pinned_to_a_commit_of_the_hub():
+    needs = registry.load(registry.find("detector", "yunet")).needs
+    assert parse(needs.hub).pinned
+    assert len(needs.sha256) == 64
+
+
+def test_no_file_is_fetched_for_a_library_that_is_not_there(monkeypatch):
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    monkeypatch.setattr("emozoo.faces.find_file", lambda *given: pytest.fail("the file would be of no use"))
+    found = open_detector()
+    assert found.name == "emozoo:dlib"
+    assert found.passed_over == {"yunet": 'yunet needs OpenCV: pip install "emozoo[faces]"'}
 
 
 def test_where_no_detector_can_be_used_the_error_says_why_of_each_and_what_to_do(monkeypatch):
@@ -100,7 +131,7 @@ def test_where_no_detector_can_be_used_the_error_says_why_of_each_and_what_to_do
     with pytest.raises(DetectorUnavailableError) as caught:
         open_detector()
     said = str(caught.value)
-    assert "yunet: yunet needs yunet_n_320_320.onnx" in said
+    assert "yunet: yunet needs face_detection_yunet_2023mar.onnx" in said
     assert 'dlib: dlib cannot be imported: pip install "dlib-bin>=20"' in said
     assert "--faces none" in said
 

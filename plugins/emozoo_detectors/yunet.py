@@ -29,7 +29,8 @@ class YuNet:
     uses as many threads as torch does, in the whole process. An instance serves one thread at a time.
 
     Args:
-        file: the path of `yunet_n_320_320.onnx`, or of another fixed-size version of the network.
+        file: the path of the network as OpenCV distributes it, or of another fixed-size version, such as
+            `yunet_n_320_320.onnx` of its authors (github.com/ShiqiYu/libfacedetection.train, folder onnx).
         threshold: the lowest score, 0 to 1.
         min_size: pixels; smaller boxes are dropped.
         max_side: pixels to which larger frames are shrunk; the time for a frame grows with its square, and the
@@ -42,9 +43,10 @@ class YuNet:
 
     preference: ClassVar[int] = 20
     needs: ClassVar[DetectorFile] = DetectorFile(
-        name="yunet_n_320_320.onnx",
-        sha256="81dbde155e982455488235acb8ec2dec5d647edf7cf7080d33e4abb69b93a0d2",
-        source="https://github.com/ShiqiYu/libfacedetection.train, folder onnx",
+        name="face_detection_yunet_2023mar.onnx",
+        sha256="8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4",
+        source="https://github.com/opencv/opencv_zoo, folder models/face_detection_yunet",
+        hub="opencv/face_detection_yunet@3cc26e7f1014a5ee5d74a42acee58bafc9d0a310",
     )
 
     def __init__(
@@ -71,6 +73,11 @@ class YuNet:
                 f"{path} is not YuNet as an ONNX file of fixed size; that is {self.needs.name} "
                 f"({self.needs.source}), sha256 {self.needs.sha256}"
             ) from None
+
+    @staticmethod
+    def check_library() -> None:
+        """Raise DetectorUnavailableError where OpenCV is not installed."""
+        _opencv()
 
     def detect(self, frame: np.ndarray) -> Faces:
         """Find the faces of a frame, uint8 (H, W, 3) RGB."""
