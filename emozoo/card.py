@@ -161,7 +161,10 @@ def _take(folder: Path, run: Path) -> None:
     from emozoo.folder import RUN, WEIGHTS, read_manifest
     from emozoo.training.run import MODEL, read_record
 
-    record = read_record(run) | {"weights": read_manifest(run / MODEL)[WEIGHTS]}
+    record = read_record(run)
+    with read_as("the record of a run", run / RUN):
+        render_card(record)  # before anything is written over
+    record |= {"weights": read_manifest(run / MODEL)[WEIGHTS]}
     (folder / PICTURES).mkdir(parents=True, exist_ok=True)
     for path in sorted(run.glob("*.png")):
         shutil.copy2(path, folder / PICTURES / path.name)
