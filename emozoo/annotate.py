@@ -266,27 +266,21 @@ def _encoder(path: Path, container: str, rate: int, sound: Sound | None) -> Gene
                 play(time)
 
         yield write
-        output.mux(stream.encode(None))
-        if play:
-            play(None)
+        for each in (stream, *output.streams.audio):
+            output.mux(each.encode(None))
 
 
-def _player(output: OutputContainer, sound: Sound) -> Callable[[float | None], None]:
-    """Return what writes the sound up to a time in seconds, as the container wants it beside the picture.
-
-    At the end, None, what waits in the encoder is written; what would sound after the last frame is not.
-    """
+def _player(output: OutputContainer, sound: Sound) -> Callable[[float], None]:
+    """Return what writes the sound up to a time in seconds, as the container wants it beside the picture."""
     stream: Any = output.add_stream(
         "aac", rate=SAMPLE_RATE, layout="mono" if sound.channels == 1 else "stereo"
     )
     frames = sound.frames()
     waiting = next(frames, None)
 
-    def play(until: float | None) -> None:
+    def play(until: float) -> None:
         nonlocal waiting
-        if until is None:
-            output.mux(stream.encode(None))
-        while waiting is not None and until is not None and waiting[0] <= until:
+        while waiting is not None and waiting[0] <= until:
             time, frame = waiting
             frame.pts, frame.time_base = round(time * frame.sample_rate), Fraction(1, frame.sample_rate)
             output.mux(stream.encode(frame))

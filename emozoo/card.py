@@ -63,7 +63,7 @@ def render_card(
         pictures=pictures,
         name=name,
         more=more,
-        settings=settings,
+        settings=[shlex.quote(setting) for setting in settings],
         header=json_yaml(metadata(record)),
         begin=BEGIN,
         end=END,
@@ -138,20 +138,19 @@ def entry_card(folder: Path) -> str:
         json.loads(path.read_text(encoding="utf-8")) for path in sorted((folder / RECORDS).glob("*.json"))
     ]
     with read_as("the record of a run", folder / RUN):
-        return render_card(record, text, pictures, folder.resolve().name, more, _settings(folder, record))
+        return render_card(record, text, pictures, folder.resolve().name, more, settings_of(folder, record))
 
 
-def _settings(folder: Path, record: Mapping[str, Any]) -> list[str]:
+def settings_of(folder: Path, record: Mapping[str, Any]) -> list[str]:
     """Return in what the recorded recipe differs from the entry's, its card's words apart, as `--set` takes it."""
     from emozoo.recipe import load_recipe, parse_recipe
-    from emozoo.training.record import differences, recipe_record
+    from emozoo.training.record import recipe_differences, recipe_record
 
     if not (folder / "recipe.toml").is_file():
         return []
     recorded = parse_recipe(record["recipe"], where=RECORD_URL)  # keys that are new since have their defaults
     own, ran = recipe_record(load_recipe(folder)), recipe_record(recorded)
-    changed = differences({**own, "card": None}, {**ran, "card": None})
-    return [shlex.quote(f"{key}={toml(value)}") for key, _, value in changed]
+    return [f"{key}={toml(value)}" for key, _, value in recipe_differences(own, ran)]
 
 
 def _take(folder: Path, run: Path) -> None:

@@ -11,7 +11,7 @@ import yaml
 from huggingface_hub import ModelCard
 from records import LABELS, small_record
 
-from emozoo.card import BEGIN, END, entry_card, metadata, render_card
+from emozoo.card import BEGIN, END, entry_card, metadata, render_card, settings_of
 from emozoo.zoo import entries
 
 TRAINED = [entry for entry in entries() if entry.record is not None]
@@ -23,9 +23,16 @@ def test_every_committed_card_is_what_its_record_renders_to(entry) -> None:
 
 
 @pytest.mark.parametrize("entry", TRAINED, ids=[entry.name for entry in TRAINED])
-def test_every_bundled_model_was_trained_by_the_committed_recipe(entry) -> None:
-    told = "The run's recipe differs" in (entry.folder / "README.md").read_text()
-    assert entry.weights is None or not told
+def test_every_committed_record_belongs_to_the_committed_recipe_and_the_settings_of_its_card(entry) -> None:
+    from emozoo.recipe import load_recipe, parse_recipe
+    from emozoo.training.record import recipe_record
+
+    recorded = parse_recipe(
+        entry.record["recipe"], where="run.json"
+    )  # keys that are new since have their defaults
+    settings = settings_of(entry.folder, entry.record)
+    assert recipe_record(recorded) == recipe_record(load_recipe(entry.recipe_file, settings))
+    assert entry.weights is None or not settings
 
 
 @pytest.mark.parametrize("entry", TRAINED, ids=[entry.name for entry in TRAINED])

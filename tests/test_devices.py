@@ -40,9 +40,7 @@ def on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     tensor = torch.tensor
 
     def without_content(data: Any, *, device: Any = "cpu", **options: Any) -> torch.Tensor:
-        made = tensor(
-            data, **options
-        )  # which has content, so that it cannot be made on a GPU that is not there
+        made = tensor(data, **options)  # it has content: it could not be made on a GPU that is not there
         return torch.empty(made.shape, dtype=made.dtype, device=device)
 
     with monkeypatch.context() as patch, FakeTensorMode(allow_non_fake_inputs=True):

@@ -19,6 +19,9 @@ from emozoo.zoo import locate
 
 RECORD_FORMAT = 1
 
+Difference = tuple[str, Any, Any]
+"""A key, and its value before and now."""
+
 
 def hardware(device: torch.device, processes: int) -> dict[str, Any]:
     """Return what the run had: processor, cores, memory, accelerator. No host names, no paths."""
@@ -94,22 +97,28 @@ def model_record(model: EmotionModel) -> dict[str, Any]:
 
 
 def recipe_changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """List the keys in which two recorded recipes train differently, a line each; a card's words train nothing."""
-    return changes({**before, "card": None}, {**now, "card": None})
+    """List the keys in which two recorded recipes train differently, a line each."""
+    return _lines(recipe_differences(before, now))
+
+
+def recipe_differences(before: dict[str, Any], now: dict[str, Any]) -> list[Difference]:
+    """List the keys in which two recorded recipes train differently; a card's words train nothing."""
+    return _differences({**before, "card": None}, {**now, "card": None})
 
 
 def changes(before: Any, now: Any, path: str = "") -> list[str]:
     """List the keys in which two JSON values differ: a line each."""
-    return [
-        f"  {key}: was {json.dumps(old)}, is {json.dumps(new)}"
-        for key, old, new in differences(before, now, path)
-    ]
+    return _lines(_differences(before, now, path))
 
 
-def differences(before: Any, now: Any, path: str = "") -> list[tuple[str, Any, Any]]:
+def _lines(rows: list[Difference]) -> list[str]:
+    return [f"  {key}: was {json.dumps(old)}, is {json.dumps(new)}" for key, old, new in rows]
+
+
+def _differences(before: Any, now: Any, path: str = "") -> list[Difference]:
     """List the keys in which two JSON values differ, each with both its values."""
     if isinstance(before, dict) and isinstance(now, dict):
         keys = [*before, *(key for key in now if key not in before)]
-        rows = [differences(before.get(key), now.get(key), f"{path}.{key}" if path else key) for key in keys]
+        rows = [_differences(before.get(key), now.get(key), f"{path}.{key}" if path else key) for key in keys]
         return [row for group in rows for row in group]
     return [] if before == now else [(path, before, now)]
