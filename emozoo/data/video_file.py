@@ -6,7 +6,7 @@ import errno
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Literal
+from typing import IO, TYPE_CHECKING, Literal, Self
 
 import numpy as np
 
@@ -24,43 +24,55 @@ Threads = Literal["NONE", "SLICE"]
 """How a file is decoded: NONE in the workers of a loader, SLICE elsewhere."""
 
 
-class VideoFile:
+class MediaFile:
+    """An open file that holds a video, to be closed by a `with` block.
+
+    Attributes:
+        path: of the file.
+        stream: its video.
+
+    Raises:
+        DataError: not a video, no video in it, or too large; names the path.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file = _open_file(path)
+        try:
+            self._container = _open_container(path, self._file)
+            self.stream = _video_stream(path, self._container)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._container.close()
+        self._file.close()
+
+
+class VideoFile(MediaFile):
     """The video of an open file: its packets, its frames, and a tally of what went wrong.
 
     Attributes:
         held: frames that the packets read so far hold.
         decoded: frames decoded so far.
         rate: frames a second, as the header has it.
-
-    Raises:
-        DataError: not a video, no video in it, or too large; names the path.
     """
 
     def __init__(self, path: Path, threads: Threads) -> None:
-        self.path = path
+        super().__init__(path)
         self.held = self.decoded = 0
         self._skipped = self._errors = self._flagged = 0
         self._broken_off = False
         self._last = 0.0
         self._first: VideoFrame | None = None
-        self._file = open_file(path)
-        try:
-            self._container = open_container(path, self._file)
-            self.stream = video_stream(path, self._container)
-        except BaseException:
-            self._file.close()
-            raise
         self.stream.thread_type = threads
         self.stream.codec_context.options = {"max_pixels": str(FRAME_LIMIT)}
         self.tick = float(self.stream.time_base or 0)
         self.rate = float(self.stream.average_rate or self.stream.guessed_rate or 25)
-
-    def __enter__(self) -> VideoFile:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._container.close()
-        self._file.close()
 
     def packets(self) -> Iterator[av.Packet]:
         """Yield the packets of the video, and at the end an empty one, which flushes the decoder."""
@@ -162,8 +174,7 @@ def quarter_turns(frame: VideoFrame) -> int:
     return round(frame.rotation / 90) % 4
 
 
-def open_file(path: Path) -> IO[bytes]:
-    """Open a file for `open_container`; DataError where it is empty or cannot be read."""
+def _open_file(path: Path) -> IO[bytes]:
     try:
         if not path.stat().st_size:
             raise DataError(f"{path}: the file is empty")
@@ -172,8 +183,7 @@ def open_file(path: Path) -> IO[bytes]:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from None
 
 
-def open_container(path: Path, file: IO[bytes]) -> InputContainer:
-    """Open the container that a file holds; DataError where it is none of `VIDEO_FORMATS`."""
+def _open_container(path: Path, file: IO[bytes]) -> InputContainer:
     import av
 
     try:
@@ -188,7 +198,7 @@ def open_container(path: Path, file: IO[bytes]) -> InputContainer:
         raise DataError(f"{path}: {problem}") from None
 
 
-def video_stream(path: Path, container: InputContainer) -> VideoStream:
+def _video_stream(path: Path, container: InputContainer) -> VideoStream:
     """Return the file's video; the cover picture of a sound file is none."""
     from av.stream import Disposition
 
