@@ -45,6 +45,8 @@ class Fer2013:
         drop_not_faces: leave out images of which FER+ says that they show no face.
         blend: with FER2013's own labels, the share of FER+'s distribution in the training split's targets,
             where its votes settle something; labels of other splits stay what they are.
+        translate_votes: blend with what FER2013's labels would say of an image with such votes, which a
+            regression over the training split tells, and not with what FER+ says.
         vad_folds: divide the training images that have VAD into so many folds, evenly over the categories
             and the same on every machine; images without VAD, and other splits, are in none. 0 is off.
         vad_only: leave out training images without VAD.
@@ -75,11 +77,14 @@ class Fer2013:
         contempt: bool = False,
         drop_not_faces: bool = False,
         blend: float = 0.0,
+        translate_votes: bool = False,
         vad_folds: int = 0,
         vad_only: bool = False,
     ) -> None:
         if not 0 <= blend <= 1 or (blend and annotation != "fer2013"):
             raise ValueError('blend is a share from 0 to 1, and for annotation = "fer2013" alone')
+        if translate_votes and not blend:
+            raise ValueError("translate_votes is about what is blended in: give the share of it, blend")
         if contempt and annotation == "fer2013":
             raise ValueError(
                 'contempt is a label of FER+ only: set annotation = "ferplus-majority" or another'
@@ -98,6 +103,7 @@ class Fer2013:
         self._contempt = contempt
         self._drop_not_faces = drop_not_faces
         self._blend = blend
+        self._translate_votes = translate_votes
         self._vad_folds = vad_folds
         self._vad_only = vad_only
         self.vad_scale = VAD_RANGE if vad is not None or _has_vad(self._form) else None
@@ -215,11 +221,15 @@ class Fer2013:
         return {"label": best, "label_probabilities": soft}
 
     def _blended(self, rows: Rows) -> list[list[float] | None]:
-        """Return one-hot labels mixed with FER+'s distribution; None where FER+ says nothing, or out of training."""
-        votes = ferplus_labels.probability(rows.votes, contempt=False)
+        """Return one-hot labels mixed with what the votes say; None where they say nothing, or out of training."""
+        trained = (rows.split == "train") & (rows.label >= 0)
+        if self._translate_votes:
+            votes = ferplus_labels.as_fer2013(rows.votes, np.where(trained, rows.label, -1)).round(4)
+        else:
+            votes = ferplus_labels.probability(rows.votes, contempt=False)
         hard = np.eye(len(FER2013_LABELS))[np.maximum(rows.label, 0)]
         mixed = (1 - self._blend) * hard + self._blend * votes
-        usable = (rows.split == "train") & (rows.label >= 0) & ~np.isnan(votes[:, 0])
+        usable = trained & ~np.isnan(votes[:, 0])
         return [row.tolist() if known else None for row, known in zip(mixed, usable, strict=True)]
 
 

@@ -98,6 +98,40 @@ def probability(votes: Floats, contempt: bool) -> Floats:
     return _labels(held * settled[:, None], contempt)
 
 
+def as_fer2013(votes: Floats, labels: NDArray[np.integer]) -> Floats:
+    """Return the probabilities (N, 7) of FER2013's labels given the votes; NaN where there are no votes.
+
+    FER+'s taggers and FER2013's labels name the same faces differently, in ways that can be learned: of ten
+    votes for sadness a fifth is FER2013's fear. This is a multinomial logistic regression of the labels on the
+    votes for each choice, their squares and their square roots, fitted to all rows that have both.
+
+    Args:
+        votes: (N, 10), NaN where unknown.
+        labels: (N,), in the order of FER2013_LABELS; negative where unknown.
+    """
+    import torch
+
+    share = torch.from_numpy(votes).double() / 10
+    x = torch.cat([torch.ones(len(share), 1), share, share.square(), share.sqrt()], 1).nan_to_num()
+    voted = ~np.isnan(votes).any(1)
+    known = torch.from_numpy(voted & (labels >= 0))
+    seen, target = x[known], torch.from_numpy(labels).long()[known]
+    weights = torch.zeros(x.shape[1], len(FER2013_LABELS), dtype=torch.double, requires_grad=True)
+    optimizer = torch.optim.LBFGS(
+        [weights], max_iter=1000, max_eval=2000, tolerance_change=0, line_search_fn="strong_wolfe"
+    )
+
+    def loss() -> torch.Tensor:
+        optimizer.zero_grad()
+        total = torch.nn.functional.cross_entropy(seen @ weights, target) + 1e-5 * weights.square().sum()
+        total.backward()
+        return total
+
+    optimizer.step(loss)
+    probabilities = (x @ weights.detach()).softmax(1).numpy()
+    return np.where(voted[:, None], probabilities, np.nan)
+
+
 def not_a_face(votes: Floats) -> NDArray[np.bool_]:
     """Return (N,) whether more than half of the votes say that the image shows no face."""
     return 2 * votes[:, NOT_FACE] > votes.sum(1)
