@@ -99,11 +99,12 @@ def probability(votes: Floats, contempt: bool) -> Floats:
 
 
 def as_fer2013(votes: Floats, labels: NDArray[np.integer]) -> Floats:
-    """Return the probabilities (N, 7) of FER2013's labels given the votes; NaN where there are no votes.
+    """Return the probabilities (N, 7) of FER2013's labels given the votes; NaN where nothing is known.
 
     FER+'s taggers and FER2013's labels name the same faces differently, in ways that can be learned: of ten
     votes for sadness a fifth is FER2013's fear. This is a multinomial logistic regression of the labels on the
-    votes for each choice, their squares and their square roots, fitted to all rows that have both.
+    votes for each choice, their squares and their square roots, fitted to all rows that have both; where none
+    has, nothing is known.
 
     Args:
         votes: (N, 10), NaN where unknown.
@@ -115,6 +116,8 @@ def as_fer2013(votes: Floats, labels: NDArray[np.integer]) -> Floats:
     x = torch.cat([torch.ones(len(share), 1), share, share.square(), share.sqrt()], 1).nan_to_num()
     voted = ~np.isnan(votes).any(1)
     known = torch.from_numpy(voted & (labels >= 0))
+    if not known.any():
+        return np.full((len(votes), len(FER2013_LABELS)), np.nan)
     seen, target = x[known], torch.from_numpy(labels).long()[known]
     weights = torch.zeros(x.shape[1], len(FER2013_LABELS), dtype=torch.double, requires_grad=True)
     optimizer = torch.optim.LBFGS(

@@ -18,11 +18,13 @@ from fer2013_samples import (
     write,
     write_original,
 )
+from sklearn.linear_model import LogisticRegression
 
 from emozoo.errors import DataError, EmozooWarning
 from emozoo.labels import FER2013_LABELS
 from emozoo_datasets import ferplus
 from emozoo_datasets.fer2013 import Fer2013
+from emozoo_datasets.image_checks import stop
 
 VOTES = {
     "agreed": [0, 0, 0, 0, 8, 0, 0, 0, 1, 1],
@@ -72,6 +74,47 @@ def test_a_share_of_ferplus_softens_the_training_labels_alone(tmp_path):
     assert soft[2:] == [None] * 10, "votes that settle nothing, then other splits"
     with pytest.raises(ValueError, match="blend is a share"):
         Fer2013(tmp_path, blend=0.5, annotation="ferplus-majority")
+
+
+def test_translated_votes_are_a_logistic_regression_of_the_labels():
+    generator = np.random.default_rng(2)
+    votes = generator.multinomial(10, generator.dirichlet(np.full(10, 0.3), 2000)).astype(np.float32)
+    labels = np.where(generator.random(2000) < 0.7, votes[:, :7].argmax(1), generator.integers(0, 7, 2000))
+    votes[0], labels[1] = np.nan, -1
+    made = ferplus.as_fer2013(votes, labels)
+    share = votes.astype(float) / 10
+    features = np.hstack([np.ones((2000, 1)), share, share**2, np.sqrt(share)])
+    reference = LogisticRegression(C=1 / (2e-5 * 1998), fit_intercept=False, solver="newton-cg", tol=1e-8)
+    reference.fit(features[2:], labels[2:])
+    assert np.isnan(made[0]).all()
+    assert made[1:] == pytest.approx(reference.predict_proba(features[1:]), abs=2e-4)
+    assert np.isnan(ferplus.as_fer2013(votes, np.full(2000, -1))).all(), "nothing to learn from"
+
+
+def test_translated_votes_soften_every_training_label_that_has_votes(tmp_path):
+    with_votes(tmp_path)
+    rows = Fer2013(tmp_path, blend=0.5, translate_votes=True).read()
+    assert rows["label"][:] == LABELS
+    soft = rows["label_probabilities"]
+    assert [row is not None for row in soft] == [split == "train" for split in SPLITS]
+    for label, row in zip(LABELS, soft, strict=True):
+        assert row is None or (sum(row) == pytest.approx(1, abs=1e-3) and row[label] >= 0.5)
+    with pytest.raises(ValueError, match="give the share of it, blend"):
+        Fer2013(tmp_path, translate_votes=True)
+
+
+def test_translated_votes_tell_labels_of_real_images_that_they_were_not_fitted_to(real_data):
+    rows, _ = Fer2013(real_data / "fer2013")._rows(stop)
+    trained = rows.split == "train"
+    made = ferplus.as_fer2013(rows.votes, np.where(trained, rows.label, -1))
+    likelihood = made[np.arange(len(rows)), rows.label]
+    assert -np.log(likelihood[trained]).mean() == pytest.approx(0.873, abs=0.002)
+    assert -np.log(likelihood[~trained]).mean() == pytest.approx(0.889, abs=0.002)
+    told = made[~trained].argmax(1) == rows.label[~trained]
+    majority = np.nan_to_num(ferplus.majority(rows.votes, contempt=False)[~trained])
+    of_majority = majority[np.arange(len(majority)), rows.label[~trained]]
+    assert told.mean() == pytest.approx(0.671, abs=0.003)
+    assert of_majority.mean() == pytest.approx(0.595, abs=0.003), "and so many does FER+'s majority tell"
 
 
 def test_contempt_is_an_eighth_label_where_asked_for(tmp_path):
