@@ -67,7 +67,8 @@ def learning_rate(config: Schedule, step: int, steps_per_epoch: int, epochs: int
 class MovingAverage:
     """An exponential moving average of a model's weights and buffers, with a warm-up of its decay.
 
-    It holds on to the model's tensors, so it is made once the model is where it is trained.
+    It holds on to the model's tensors, so it is made once the model is where it is trained: after
+    `Accelerator.prepare`, which gives a model new ones where several processes share a CPU.
     """
 
     def __init__(self, model: EmotionModel, decay: float) -> None:

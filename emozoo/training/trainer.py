@@ -63,10 +63,10 @@ class Trainer:
         lay_out(self.model)
         self.learner = Learner(self.model, train, data.train.targets, teachers).to(self.device)
         self.optimizer = make_optimizer(train.optimizer, self.learner)
-        self.average = MovingAverage(self.model, train.ema) if train.ema else None
         self.augmenter = Augmenter(train.augment, model.preprocessor)
         self.tracker = next((t for t in accelerator.trackers if isinstance(t, JsonlTracker)), None)
         self.wrapped, self.prepared = accelerator.prepare(self.learner, self.optimizer)
+        self.average = MovingAverage(self.model, train.ema) if train.ema else None
         self.batch, self.micro = _batch_sizes(recipe, len(data.train), accelerator.num_processes)
         self.steps_per_epoch = max(1, len(data.train) // self.batch)
         self.total_steps = self.steps_per_epoch * train.epochs
