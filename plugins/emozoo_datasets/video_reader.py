@@ -104,8 +104,9 @@ class VideoReader:
         kept = [(clip, count) for clip, count in zip(clips, frames, strict=True) if count != 0]
         if not kept:
             raise DataError(f"{self._root} holds no videos of {self.title}")
+        names = self.class_names(clips)
         return make_dataset(
-            self._columns([clip for clip, _ in kept], [count for _, count in kept]), self.class_names(clips)
+            self._columns([clip for clip, _ in kept], [count for _, count in kept], names), names
         )
 
     def check(self) -> Sequence[Finding]:
@@ -138,8 +139,10 @@ class VideoReader:
             ),
         ]
 
-    def _columns(self, clips: Sequence[Clip], frames: Sequence[int | None]) -> dict[str, Any]:
-        names = list(self.class_names(clips))
+    @staticmethod
+    def _columns(
+        clips: Sequence[Clip], frames: Sequence[int | None], names: Sequence[str]
+    ) -> dict[str, Any]:
         columns: dict[str, Any] = {
             "id": [clip.id for clip in clips],
             "video": [str(clip.video.absolute()) for clip in clips if clip.video is not None],

@@ -123,6 +123,16 @@ def test_a_missing_video_of_a_table_stops_reading_and_may_be_left_out(tmp_path):
         assert labels(Videos(table, skip_missing=True).read()) == {"a": ("train", "happy")}
 
 
+def test_a_class_whose_videos_are_all_missing_moves_no_other_classs_labels(tmp_path):
+    for name in "bc":
+        frames(tmp_path / name)
+    table = lines(tmp_path / "list.csv", ["path,label", "a,angry", "b,happy", "c,sad"])
+    with pytest.warns(EmozooWarning, match="They are left out"):
+        rows = Videos(table, skip_missing=True).read()
+    assert labels(rows) == {"b": ("train", "happy"), "c": ("train", "sad")}
+    assert rows.features["label"].names == ["angry", "happy", "sad"]
+
+
 def test_the_check_finds_broken_short_and_repeated_videos_and_what_is_not_read(tmp_path):
     good = video(tmp_path / "train" / "happy" / "good.mp4", 20)
     (tmp_path / "test" / "sad").mkdir(parents=True)
