@@ -68,7 +68,7 @@ class Planted:
         root: of the source; None where it needs none.
         source: a dataset reader of still images, by name.
         source_options: its options. FER2013's labels are noisy; `{ annotation = "ferplus-majority" }` takes
-            pictures whose category more than half of FER+'s ten taggers agree on.
+            pictures whose category more than half of FER+'s votes agree on.
         categories: what is planted; the label names, in this order. With `neutral` among them, another neutral face
             comes and goes in its videos.
         neutral: category of the faces that hold a video.
