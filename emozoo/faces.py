@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -26,9 +27,25 @@ from emozoo.stamps import matches, sha256
 AUTO = "auto"
 
 
+class Turns:
+    """A lock that can be pickled and copied with what it guards; the copy is free, and nothing to the original."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *error: object) -> None:
+        self._lock.release()
+
+    def __reduce__(self) -> tuple[type[Turns], tuple[()]]:
+        return Turns, ()
+
+
 @dataclass(frozen=True, slots=True)
 class FaceDetector:
-    """A detector that is ready.
+    """A detector that is ready; threads may share it.
 
     Attributes:
         name: its qualified name, "emozoo:yunet".
@@ -41,6 +58,7 @@ class FaceDetector:
     passed_over: dict[str, str]
     detector: Detector
     settings: Mapping[str, Any] = field(default_factory=dict)
+    _turns: Turns = field(default_factory=Turns, init=False, repr=False, compare=False)
 
     def detect(self, frame: np.ndarray) -> Faces:
         """Return the faces of a frame, the largest first.
@@ -52,7 +70,9 @@ class FaceDetector:
             DataError: it is no such frame.
             ContractError: the detector gives what is no `Faces`.
         """
-        faces = self.detector.detect(as_rgb(frame))
+        rgb = as_rgb(frame)
+        with self._turns:  # dlib and OpenCV release Python's lock, and crash where two threads use one object
+            faces = self.detector.detect(rgb)
         if wrong := what_is_wrong(faces):
             raise ContractError(f"detector {self.name!r}: {wrong}")
         return faces.select(np.argsort(-_areas(faces.boxes), kind="stable"))

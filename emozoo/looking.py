@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from threading import Lock
 
 import numpy as np
 from torch import Tensor
@@ -16,6 +17,9 @@ from emozoo.faces import FaceDetector, crop_face, open_detector
 NONE = "none"
 """The name for taking pictures as they are, which is right where they are faces already."""
 
+_OPENING = Lock()
+"""Held while a detector is opened, so that threads that ask for the same get the same."""
+
 
 def find_detector(faces: str | FaceDetector) -> FaceDetector | None:
     """Return the detector of a name, opened once a process, or the one that is given; None for "none".
@@ -25,7 +29,10 @@ def find_detector(faces: str | FaceDetector) -> FaceDetector | None:
     """
     if isinstance(faces, FaceDetector):
         return faces
-    return None if faces == NONE else _opened(faces)
+    if faces == NONE:
+        return None
+    with _OPENING:
+        return _opened(faces)
 
 
 @cache

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
+import pickle
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +15,7 @@ import numpy as np
 import pytest
 from small import install
 
-from emozoo import registry, testing
+from emozoo import looking, registry, testing
 from emozoo.contracts import Faces
 from emozoo.errors import (
     ContractError,
@@ -203,6 +207,54 @@ def test_frames_are_looked_at_one_after_the_other():
     assert seen == []
     assert len(next(faces)) == len(next(faces)) == 0
     assert seen == [0, 1]
+
+
+class Busy:
+    """A detector that notes how many threads are in it at most."""
+
+    def __init__(self) -> None:
+        self.inside = self.most = 0
+
+    def detect(self, frame: np.ndarray) -> Faces:
+        self.inside += 1
+        self.most = max(self.most, self.inside)
+        time.sleep(0.01)
+        self.inside -= 1
+        return Faces(np.zeros((0, 4), np.float32), np.zeros(0, np.float32))
+
+
+def test_a_detector_serves_one_thread_at_a_time():
+    finder = FaceDetector("busy", {}, Busy())
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(finder.detect, [FRAME] * 12))
+    assert finder.detector.most == 1
+
+
+def test_what_keeps_threads_apart_is_no_part_of_what_a_detector_is():
+    busy = Busy()
+    finder = FaceDetector("busy", {}, busy, {"threshold": 1})
+    assert finder == FaceDetector("busy", {}, busy, {"threshold": 1})
+    assert "lock" not in repr(finder).lower()
+    for twin in (copy.deepcopy(finder), pickle.loads(pickle.dumps(finder)), replace(finder, name="other")):
+        assert len(twin.detect(FRAME)) == 0
+        assert twin.settings == finder.settings
+
+
+def test_a_detector_that_many_threads_ask_for_is_opened_once(monkeypatch):
+    opened = []
+
+    def slow(name: str) -> FaceDetector:
+        opened.append(name)
+        time.sleep(0.05)
+        return FaceDetector(name, {}, Busy())
+
+    looking._opened.cache_clear()
+    monkeypatch.setattr(looking, "open_detector", slow)
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(looking.find_detector, ["busy"] * 4))
+    looking._opened.cache_clear()
+    assert opened == ["busy"]
+    assert all(one is found[0] for one in found)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -192,6 +193,33 @@ def test_a_detector_may_be_given_frames_of_changing_sizes(yunet, real_data):
     alone = yunet.detect(single)
     yunet.detect(several)
     np.testing.assert_array_equal(yunet.detect(single).boxes, alone.boxes)
+
+
+THREADS = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+import numpy as np
+from PIL import Image
+from emozoo.faces import open_detector
+
+name, single, several, *file = sys.argv[1:]
+finder = open_detector(name, **({"file": file[0]} if file else {}))
+images = [Image.open(path).convert("RGB") for path in (single, several)]
+frames = [np.asarray(image.resize((420, 420 * image.height // image.width))) for image in images]
+alone = [finder.detect(frame).boxes.tolist() for frame in frames]
+with ThreadPoolExecutor(4) as threads:
+    found = list(threads.map(lambda turn: finder.detect(frames[turn % 2]).boxes.tolist(), range(12)))
+assert found == alone * 6, "other faces than alone"
+"""
+
+
+@pytest.mark.parametrize("name", ["yunet", "dlib"])
+def test_threads_that_share_a_detector_find_what_each_finds_alone(real_data, name):
+    media = [str(real_data / "media" / photo) for photo in ("single_face.jpg", "multi_face.jpg")]
+    file = [str(real_data / "detectors" / YUNET)] if name == "yunet" else []
+    script = [sys.executable, "-c", THREADS, name, *media, *file]  # apart: the libraries end the process
+    done = subprocess.run(script, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("content", [b"", b"no onnx", b"\x08\x07" * 500])
