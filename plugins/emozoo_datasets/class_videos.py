@@ -43,7 +43,7 @@ def classes_of_videos(root: Path) -> list[ClassOfVideos]:
 
 
 def is_split(folder: Path) -> bool:
-    """Say whether a folder's name is, or has in it, the word for a split, and holds no videos itself."""
+    """Say whether a folder's name has the word for a split in it, and holds no videos itself."""
     return split_word(folder.name) is not None and not has_videos(folder)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from emozoo_datasets.image_checks import Report
 from emozoo_datasets.video_files import folders_below, without_suffix
 
 _HEADER_WORDS = frozenset({"label", "labels", "class", "emotion", "expression", "annotation"})
-_SPLIT = re.compile(r"train|test|eval|validation|val")
+_SPLIT = re.compile(r"(?<![a-z])(train|test|eval|val)(?:ing|uation|id|idation)?(?=(?:set|list)?(?![a-z]))")
 _FOLD = re.compile(r"(?:set|split|fold)[_-]?0*([0-9]{1,2})(?![0-9])")
 
 _SEVERAL = {"compound", "multi"}
@@ -63,9 +63,23 @@ class Lists:
 
 
 def split_word(text: str) -> str | None:
-    """Return the split that a file's or folder's name speaks of, train, val or test: the last that it names."""
+    """Return the split that a name speaks of in a word of its own, train, val or test: the last that it names."""
     words = _SPLIT.findall(text.lower())
-    return {"eval": "val", "validation": "val"}.get(words[-1], words[-1]) if words else None
+    return {"eval": "val"}.get(words[-1], words[-1]) if words else None
+
+
+def split_names(names: Collection[str]) -> dict[str, str]:
+    """Return what each split is called: train, val or test where it alone speaks of that, else what it was.
+
+    Of "test_seen" and "test_unseen" neither is the test; a name that is the very word always is.
+    """
+    spoken = {name.lower(): split_word(name) for name in names}
+    times = Counter(spoken.values())
+    called = {}
+    for name in names:
+        split = spoken[name.lower()]
+        called[name] = split if split and (times[split] == 1 or name.lower() == split) else name
+    return called
 
 
 def find_lists(root: Path, labels: Sequence[str], *, folds: bool) -> list[Lists]:

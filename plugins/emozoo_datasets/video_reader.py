@@ -140,9 +140,7 @@ class VideoReader:
         ]
 
     @staticmethod
-    def _columns(
-        clips: Sequence[Clip], frames: Sequence[int | None], names: Sequence[str]
-    ) -> dict[str, Any]:
+    def _columns(clips: Sequence[Clip], frames: Sequence[int | None], names: Sequence[str]) -> dict[str, Any]:
         columns: dict[str, Any] = {
             "id": [clip.id for clip in clips],
             "video": [str(clip.video.absolute()) for clip in clips if clip.video is not None],

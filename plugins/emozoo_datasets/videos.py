@@ -7,6 +7,7 @@ import math
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -21,7 +22,7 @@ from emozoo_datasets.image_folders import visible
 from emozoo_datasets.mmi import Mmi
 from emozoo_datasets.rows import unique
 from emozoo_datasets.video_files import is_video
-from emozoo_datasets.video_lists import split_word
+from emozoo_datasets.video_lists import split_names, split_word
 from emozoo_datasets.video_reader import Clip, VideoReader
 
 _PATHS = ("path", "video")
@@ -36,8 +37,8 @@ class Videos(VideoReader):
     `subject`, `valence`, `arousal`, `dominance`; paths are relative to the CSV's folder. A folder with such a CSV
     directly in it is read by it.
 
-    Splits are called train, val or test where their name says so, else by their own name; without any, all videos
-    are train. Labels are in emozoo's spelling, sorted.
+    A split is called train, val or test where a word of its name says so and no other split's does, else by its
+    own name; without any, all videos are train. Labels are in emozoo's spelling, sorted.
 
     Args:
         root: the folder, or the CSV.
@@ -76,7 +77,13 @@ class Videos(VideoReader):
         return len(found & CATEGORIES) >= 2
 
     def clips(self, report: Report) -> list[Clip]:
-        """Return all videos."""
+        """Return all videos, with what their splits are called here."""
+        clips = self._as_written(report)
+        called = split_names({clip.split for clip in clips})
+        return [replace(clip, split=called[clip.split]) for clip in clips]
+
+    def _as_written(self, report: Report) -> list[Clip]:
+        """Return all videos, with the splits' own names."""
         if self._table is not None:
             return self._of_table(self._table, report)
         clips = self._of_folders()
@@ -92,7 +99,8 @@ class Videos(VideoReader):
         return sorted({clip.label for clip in clips if clip.label is not None})
 
     def peculiarities(self, clips: Sequence[Clip]) -> Iterable[Finding]:
-        """Return classes that are numbers or have one video alone, subjects of several splits, what is not read."""
+        """Return what splits are called, classes that are numbers, subjects of several splits, what is not read."""
+        yield from self._names_of_splits()
         for label in self.class_names(clips):
             if label.isdecimal():
                 message = "is a number; labels are matched by name, so give the name of the category"
@@ -108,6 +116,20 @@ class Videos(VideoReader):
         if self._table is None:
             yield from self._unread()
 
+    def _names_of_splits(self) -> Iterable[Finding]:
+        """Report splits that have other names here than there, and those that share the word for one."""
+        called = split_names({clip.split for clip in self._as_written(lambda *_: None)})
+        for name, split in sorted(called.items()):
+            word = split_word(name)
+            if split not in (name, name.lower()):
+                yield Finding(
+                    "info", f"split {name}", f"is called {split} here, as data.report and its like want it"
+                )
+            elif word not in (None, split):
+                yield Finding(
+                    "info", f"split {name}", f"keeps its name: it is not the only one that speaks of {word}"
+                )
+
     def _unread(self) -> Iterable[Finding]:
         for folder in classes_of_videos(self._root):
             read = set(folder.videos())
@@ -118,10 +140,9 @@ class Videos(VideoReader):
     def _of_folders(self) -> list[Clip]:
         clips = []
         for folder in classes_of_videos(self._root):
-            split = "train" if folder.split is None else split_word(folder.split) or folder.split
             for video in folder.videos():
                 where = video.relative_to(self._root).as_posix()
-                clips.append(Clip(where, folder.label, split, video, str(folder.path)))
+                clips.append(Clip(where, folder.label, folder.split or "train", video, str(folder.path)))
         return clips
 
     def _of_table(self, table: Path, report: Report) -> list[Clip]:
@@ -142,12 +163,11 @@ class Videos(VideoReader):
             if not name:
                 report(where, "names no video")
                 continue
-            split = row.get("split", "")
             clips.append(
                 Clip(
                     id=name,
                     label=canonical(row["label"]) if row.get("label") else None,
-                    split=split_word(split) or split or "train",
+                    split=row.get("split") or "train",
                     video=path if os.path.exists(path) and is_video(path) else None,  # Path minds long names
                     where=where,
                     fold=_fold(row.get("fold", ""), where, report),

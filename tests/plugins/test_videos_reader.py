@@ -55,6 +55,36 @@ def test_names_of_splits_are_spelled_alike(tmp_path):
     assert set(Videos(tmp_path).read()["split"]) == {"train", "val", "test"}
 
 
+def test_splits_of_different_names_stay_different_splits_and_the_check_says_what_each_is_called(tmp_path):
+    called = {
+        "Train_faces": "train",
+        "test_seen": "test_seen",
+        "test_unseen": "test_unseen",
+        "trainval": "trainval",
+        "constrained": "constrained",
+        "val": "val",
+        "evaluation": "evaluation",
+    }
+    for name in called:
+        frames(tmp_path / name)
+    table = lines(tmp_path / "list.csv", ["path,label,split", *(f"{name},happy,{name}" for name in called)])
+    rows = Videos(table).read()
+    assert dict(zip(rows["id"], rows["split"], strict=True)) == called
+    said = {key: text for key, text in found(Videos(table), "info").items() if key.startswith("split ")}
+    assert said.keys() == {
+        f"split {name}" for name in ("Train_faces", "test_seen", "test_unseen", "evaluation")
+    }
+    assert said["split Train_faces"].startswith("is called train here")
+    assert said["split test_seen"] == "keeps its name: it is not the only one that speaks of test"
+
+
+def test_folders_of_splits_that_only_contain_the_letters_of_one_keep_their_names(tmp_path):
+    for split in ("constrained", "unconstrained", "test"):
+        frames(tmp_path / split / "happy" / split)
+        frames(tmp_path / split / "sad" / split)
+    assert set(Videos(tmp_path).read()["split"]) == {"constrained", "unconstrained", "test"}
+
+
 def test_folders_of_still_images_are_not_taken_for_videos(tmp_path):
     for name in ("happy", "sad"):
         frames(tmp_path / "train" / name)
