@@ -26,6 +26,10 @@ from emozoo.trees import read_tree
 
 PIN = "pin.json"
 """The file of a zoo entry that says where its weights are: repo, revision and sha256 of each file."""
+OF_CARD_LIMIT = 100
+"""How many records and pictures of a card are fetched with a model."""
+
+_OF_CARD = re.compile(r"records/[\w-]+\.json|pictures/[\w-]+\.png")
 _NAME = re.compile(r"(?P<repo>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(@(?P<revision>[A-Za-z0-9_][\w./+-]*))?")
 
 
@@ -124,10 +128,11 @@ def _download(model: HubModel, hub: Hub) -> Path:
             f"{model} is no model that emozoo has pushed: it holds no {', '.join(sorted(lacking))}"
         )
     folder = hub.snapshot(model.repo, commit)
+    wanted = [name for name in (MANIFEST, *REQUIRED, RUN, CARD) if name in held]
+    wanted += sorted(filter(_OF_CARD.fullmatch, held))[:OF_CARD_LIMIT]
     with explained(str(model), hub.url(model.repo)), plain_names():
-        for name in (MANIFEST, *REQUIRED, RUN, CARD):
-            if name in held:  # what is there already is not asked for
-                persistently(lambda name=name: _get(hub, model.repo, commit, name))
+        for name in wanted:  # what is cached is not asked for
+            persistently(lambda name=name: _get(hub, model.repo, commit, name))
     hub.remember(model, commit)
     return folder
 
@@ -154,7 +159,8 @@ def _check(folder: Path, hub: Hub) -> None:
     from emozoo.folder import CARD, MANIFEST, REQUIRED, RUN, check_manifest
 
     cache = hub.cache.resolve()
-    for name in (MANIFEST, *REQUIRED, RUN, CARD):
+    extras = (path.relative_to(folder).as_posix() for path in folder.glob("*/*"))
+    for name in (MANIFEST, *REQUIRED, RUN, CARD, *extras):
         if not (folder / name).resolve().is_relative_to(cache):
             raise HubError(
                 f"{folder / name} is a link out of the cache {cache}, and is not followed. Remove it."

@@ -28,10 +28,19 @@ def _of_entry(found: Entry) -> dict[str, Any]:
         "name": found.name,
         **_card(recipe.card.model_dump()),
         **_facts(recipe.model),
-        "weights": str(found.weights or found.pin or f"not published; emozoo train {found.name} makes them"),
+        "weights": str(found.weights or found.pin or f"not published; {_way_to_weights(found)}"),
         "recipe": str(found.recipe_file),
         **_result(found.record, found.folder),
     }
+
+
+def _way_to_weights(found: Entry) -> str:
+    """Say how weights are made: of an entry that has been trained, as its card tells; else by its recipe."""
+    from emozoo.folder import CARD
+
+    if found.record is None:
+        return f"emozoo train {found.name} makes them"
+    return f"{found.folder / CARD} tells how they were made"
 
 
 def _of_model(name: str) -> dict[str, Any]:

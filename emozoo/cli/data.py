@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from emozoo.cli.train import ASSIGNMENTS
+from emozoo.cli.train import READER_OPTIONS
 
 app = typer.Typer(help="Datasets on disk.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -20,12 +20,9 @@ def data() -> None:
 def check(
     path: Path = typer.Argument(help="A dataset's folder or file."),
     reader: str | None = typer.Option(None, "--reader", help="Dataset reader, where it is not recognised."),
-    options: list[str] | None = ASSIGNMENTS,
+    options: list[str] | None = READER_OPTIONS,
 ) -> None:
-    """Look through a dataset and report everything that is wrong with it; the exit status is 1 on errors.
-
-    --set gives options of the reader, such as --set vad=annotations.csv.
-    """
+    """Look through a dataset and report everything that is wrong with it; the exit status is 1 on errors."""
     from emozoo.data.reading import reader_for
 
     name, opened = reader_for(path, reader, options or [])

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def push(
-    folder: Path = typer.Argument(help="A model folder, such as runs/NAME/model."),
+    folder: str = typer.Argument(help="A model folder, such as runs/NAME/model."),
     repo: str = typer.Argument(metavar="ORG/NAME", help="Where on the Hub to."),
     private: bool = typer.Option(True, "--private/--public", help="What a repository that is made will be."),
     pr: bool = typer.Option(False, "--pr", help="Open a pull request."),
@@ -32,9 +32,10 @@ def push(
     """
     from emozoo import publish
 
+    model, repo = Path(folder.removeprefix("dir:")), repo.removeprefix("hub:")
     if dry_run:
-        return _show_plan(publish.plan_push(folder, repo, private=private))
-    _show(publish.push(folder, repo, private=private, pr=pr, tag=tag, collection=collection, gated=gated))
+        return _show_plan(publish.plan_push(model, repo, private=private))
+    _show(publish.push(model, repo, private=private, pr=pr, tag=tag, collection=collection, gated=gated))
     return None
 
 

@@ -93,5 +93,6 @@ def _next(out: Path) -> None:
         "  emozoo data check FOLDER\n"
         "  emozoo train mini-fer2013 --data FOLDER      about an hour on two CPU cores\n"
         "  emozoo train resnet18-fer2013 --data FOLDER  for a GPU\n"
-        "or your own photos in one folder a category: emozoo recipe show mini-fer2013, then --set data.name=folders"
+        "or your own photos of faces, a folder for each of angry, disgust, fear, happy, sad, surprise, neutral:\n"
+        "  emozoo train mini-fer2013 --data PHOTOS --set data.name=folders --set data.select=null"
     )

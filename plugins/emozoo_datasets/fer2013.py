@@ -92,7 +92,7 @@ class Fer2013:
         if vad_folds < 0 or vad_folds == 1:
             raise ValueError("vad_folds is 0, or how many folds there are: 2 or more")
         if root is None:
-            raise DataError("FER2013 is not generated: give the path of a copy, such as --data fer2013.csv")
+            raise DataError("FER2013 does not come with emozoo: give your copy, such as --data fer2013.csv")
         self._form = _form(root)
         self._folder = root if root.is_dir() else root.parent
         self._vad = self._path(vad)

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 import emozoo
 from emozoo import registry, zoo
 from emozoo.cli.app import app
-from emozoo.errors import RecipeError, UnknownModelError, WeightsUnavailableError
+from emozoo.errors import CorruptModelError, RecipeError, UnknownModelError, WeightsUnavailableError
 from emozoo.recipe import load_recipe
 from emozoo.resolve import resolve_recipe
 
@@ -148,6 +148,12 @@ def test_info_tells_terms_architecture_providers_and_where_the_weights_are():
     assert f"parameters     {facts['parameters']:,}" in lines
 
 
+def test_info_of_a_model_that_was_trained_and_not_published_leads_to_its_card():
+    facts = json.loads(_run("info", "resnet18-fer2013", "--json"))
+    assert facts["weights"].startswith("not published; ")
+    assert facts["weights"].endswith("resnet18-fer2013/README.md tells how they were made")
+
+
 def test_info_says_whether_the_weights_are_there_and_how_to_make_them(own_zoo):
     bare = json.loads(_run("info", "bare", "--json"))
     assert bare["weights"] == "not published; emozoo train bare makes them"
@@ -166,6 +172,14 @@ def test_info_and_verify_take_a_model_folder(tmp_path, form):
     facts = json.loads(_run("info", name, "--json"))
     assert (facts["weights"], facts["backbone"]["width"]) == (str(folder), 8)
     assert "golden outputs agree to 0.0e+00" in _run("verify", name)
+
+
+def test_a_run_that_is_taken_for_its_model_is_told_from_it(tmp_path):
+    (tmp_path / "tiny.toml").write_text(TINY.format(name="tiny"))
+    folder = emozoo.create(tmp_path / "tiny.toml", seed=0).save(tmp_path / "run" / "model")
+    done = CliRunner().invoke(app, ["verify", f"dir:{folder.parent}"])
+    assert isinstance(done.exception, CorruptModelError)
+    assert str(done.exception) == f"{folder.parent} is a run; its model is dir:{folder}"
 
 
 def test_verify_of_a_damaged_folder_fails_and_says_what_is_wrong(tmp_path):

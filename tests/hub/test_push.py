@@ -17,6 +17,8 @@ from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 import emozoo
+from emozoo import zoo
+from emozoo.card_check import folder_problems
 from emozoo.cli.app import app
 from emozoo.errors import (
     CorruptModelError,
@@ -208,6 +210,30 @@ def test_pictures_that_the_card_shows_go_with_it_and_nothing_else_of_the_folder_
         "pictures/curves.png", "run.json",
     }  # fmt: skip
     assert same(emozoo.load(f"hub:{NAME}", "cpu"), folders[0])
+
+
+def test_what_a_card_refers_to_comes_back_with_it_so_that_it_can_be_checked_and_pushed_again(
+    hub, folders, reload_here
+):
+    (folders[0] / "records").mkdir()
+    (folders[0] / "records" / "photos.json").write_text(json.dumps({"accuracy": 0.934, "n": 500}))
+    (folders[0] / "pictures").mkdir()
+    (folders[0] / "pictures" / "curves.png").write_bytes(b"\x89PNG")
+    with open(folders[0] / "README.md", "a") as card:
+        card.write("\nRight in 93.4 % of cases.\n\n![curves](pictures/curves.png)\n")
+    push(folders[0], NAME)
+    fetched = zoo.model_folder(f"hub:{NAME}")
+    assert (fetched / "records" / "photos.json").is_file()
+    assert (fetched / "pictures" / "curves.png").is_file()
+    assert folder_problems(fetched) == []
+    assert not push(fetched, NAME).new, "the Hub has all of it"
+
+
+@pytest.mark.parametrize(("folder", "repo"), [("dir:{}", NAME), ("{}", f"hub:{NAME}")])
+def test_a_push_takes_names_as_other_commands_write_them(hub, folders, reload_here, folder, repo):
+    words = ["push", folder.format(folders[0]), repo]
+    CliRunner().invoke(app, words, catch_exceptions=False)
+    assert len(commits(hub)) == 2, "that of the repository's making, and the model's"
 
 
 def test_what_is_published_is_what_was_proved_though_the_folder_changes_meanwhile(hub, folders, reload_here):
