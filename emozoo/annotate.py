@@ -45,7 +45,7 @@ def check_output(path: Path, source: Path) -> None:
     """Raise DataError where a copy of a video cannot be written to a path."""
     if path.suffix.lower() not in CONTAINERS:
         raise DataError(f"{path}: a video is written as one of {', '.join(CONTAINERS)}")
-    if path.exists() and path.samefile(source):
+    if path.exists() and source.exists() and path.samefile(source):
         raise DataError(f"{path} is the video itself; write the copy to another file")
 
 

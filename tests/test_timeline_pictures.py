@@ -204,6 +204,11 @@ def test_what_the_copy_cannot_be_is_refused_before_any_work(followed: Timeline, 
     found: Any = seeing_model().predict(video, faces="none")
     with pytest.raises(DataError, match=r"v\.mp4 is the video itself; write the copy to another file"):
         annotate_video(video, found)
+    kept = write_video(tmp_path / "kept.mp4", 3)
+    video.unlink()
+    with pytest.raises(DataError, match=r"there is no video file or folder of frames .*v\.mp4"):
+        annotate_video(kept, found)
+    assert len(read_frames(kept, np.arange(3)).index) == 3
 
 
 def test_a_copy_that_fails_leaves_nothing_behind(followed: Timeline, tmp_path: Path) -> None:
