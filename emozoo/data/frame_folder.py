@@ -37,20 +37,25 @@ class FrameFolder:
 
     @cached_property
     def positions(self) -> np.ndarray:
-        """Place of each frame in the video, int64 (n,), from 0; where numbers are missing, places stay empty."""
-        numbers = self._numbers()
-        if numbers is None or len(numbers) < 2:
-            return np.arange(len(self.files))
-        places = np.asarray([number - numbers[0] for number in numbers])
-        return places // math.gcd(*places.tolist())
+        """Place of each frame in the video, int64 (n,), from 0; where numbers are missing, places stay empty.
+
+        Where most would, numbers are something else, say times, and the frames follow each other.
+        """
+        places = self._numbered()
+        return np.arange(len(places)) if _sparse(places) else places
 
     def gaps(self) -> str | None:
         """Say which frames the numbering leaves out; None where it leaves out none."""
-        places = self.positions
+        places = self._numbered()
         count = int(places[-1]) + 1 - len(places)
         if not count:
             return None
         numbers = self._numbers() or [0]
+        if _sparse(places):
+            return (
+                f"most numbers from {numbers[0]} to {numbers[-1]} are missing, so its {len(places)} files are taken "
+                "as consecutive frames"
+            )
         step = (numbers[-1] - numbers[0]) // int(places[-1])
         holes = np.flatnonzero(np.diff(places) > 1)[:5]
         shown = ", ".join(
@@ -69,6 +74,14 @@ class FrameFolder:
         file = self.files[number]
         return np.asarray(open_image(file, str(file)).convert("RGB"))
 
+    def _numbered(self) -> np.ndarray:
+        """Return the place of each frame if numbers count frames, by ones or in any other even steps."""
+        numbers = self._numbers()
+        if numbers is None or len(numbers) < 2:
+            return np.arange(len(self.files))
+        places = np.asarray([number - numbers[0] for number in numbers])
+        return places // math.gcd(*places.tolist())
+
     def _numbers(self) -> list[int] | None:
         """Return each frame's number: the only part in which names differ; None if there is no such part."""
         columns = list(zip(*map(_parts, self.files), strict=False))
@@ -85,6 +98,11 @@ def _parts(file: Path) -> list[str | int]:
     """Split a name into text and numbers, in turns, so that names compare part by part."""
     parts = re.split(r"([0-9]+)", file.stem)
     return [int(part) if place % 2 else part.lower() for place, part in enumerate(parts)]
+
+
+def _sparse(places: np.ndarray) -> bool:
+    """Return whether more places are empty than taken."""
+    return int(places[-1]) + 1 > 2 * len(places)
 
 
 def _span(first: int, last: int) -> str:

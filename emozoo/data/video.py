@@ -164,7 +164,7 @@ class FrameStream:
                     broken.append(str(error))
                 else:
                     yield number, self.seconds, pixels
-        self.damaged = _unreadable(broken)
+        self.damaged = "; ".join(filter(None, (folder.gaps(), _unreadable(broken)))) or None
 
 
 def stream_frames(
@@ -246,9 +246,8 @@ def _beyond(path: Path, number: int, count: int, damage: str | None = None) -> D
 def _probe_folder(path: Path, fps: float) -> VideoFacts:
     folder = FrameFolder.open(path)
     height, width = _first_readable(folder).shape[:2]
-    gaps = folder.gaps()
-    seconds = (int(folder.positions[-1]) + 1) / fps
-    return VideoFacts(len(folder.files), fps, seconds, width, height, 0, gaps is not None, gaps)
+    frames, places = len(folder.files), int(folder.positions[-1]) + 1
+    return VideoFacts(frames, fps, places / fps, width, height, 0, places > frames, folder.gaps())
 
 
 def _first_readable(folder: FrameFolder) -> np.ndarray:

@@ -12,7 +12,7 @@ import pytest
 from clips import barred, number_of, numbers_of
 from PIL import Image
 
-from emozoo.data.video import probe, read_frames, stream_frames
+from emozoo.data.video import FrameStream, probe, read_frames, stream_frames
 from emozoo.errors import DataError, EmozooWarning
 
 
@@ -57,7 +57,34 @@ def test_gaps_in_the_numbering_are_reported_and_keep_their_time(tmp_path: Path) 
     assert facts.seconds == pytest.approx(2.0)
     frames = read_frames(place, np.arange(7), fps=5)
     assert frames.times == pytest.approx([(n - 3) / 5 for n in numbers])
-    assert [time for time, _ in stream_frames(place, fps=5)] == pytest.approx(frames.times.tolist())
+    stream = FrameStream(place, fps=5)
+    assert [time for _, time, _ in stream] == pytest.approx(frames.times.tolist())
+    assert stream.damaged == facts.damaged
+    (place / "0004.png").write_bytes(b"no picture")
+    for _ in stream:
+        pass
+    assert stream.damaged is not None
+    assert stream.damaged.startswith(f"{facts.damaged}; 1 of its frames cannot be read; the first: ")
+
+
+def test_names_that_are_times_give_frames_in_a_row_and_it_is_said(tmp_path: Path) -> None:
+    begin = 1_690_000_000_000
+    stamps = [begin + round(n * 1000 / 30) for n in range(60)]
+    place = folder(tmp_path / "stamps", [f"{stamp}.png" for stamp in stamps])
+    frames, facts, stream = (
+        read_frames(place, np.arange(60), fps=30),
+        probe(place, fps=30),
+        FrameStream(place),
+    )
+    assert numbers_of(frames.pixels) == list(range(60))
+    assert frames.times == pytest.approx(np.arange(60) / 30)
+    assert (facts.seconds, facts.variable) == (pytest.approx(2.0), False)
+    assert len(list(stream)) == 60
+    assert (
+        stream.damaged
+        == facts.damaged
+        == "most numbers from 1690000000000 to 1690000001967 are missing, so its 60 files are taken as consecutive frames"
+    )
 
 
 def test_a_regular_step_in_the_numbering_is_no_gap_but_a_missed_step_is(tmp_path: Path) -> None:
