@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -48,7 +49,7 @@ class Photos:
         self.crops.clear()
 
     def _look(self, item: Any, name: str) -> Sight:
-        if isinstance(item, str | Path) and item != "" and Path(item).is_dir():
+        if isinstance(item, str | Path) and item != "" and os.path.isdir(item):
             raise DataError(
                 f"{name} is a folder; frame_rate (--frame-rate) takes one for a video, its frames"
             )

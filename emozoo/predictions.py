@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from emozoo.answers import Answer, Box, corners, place, said
 from emozoo.errors import DataError
-from emozoo.sources import IMAGE_SUFFIXES, VIDEO_SUFFIXES, expand, is_video, name_of
+from emozoo.sources import IMAGE_SUFFIXES, VIDEO_SUFFIXES, expand, is_video, name_of, reading
 from emozoo.writers import Format, form_of, open_writer
 
 if TYPE_CHECKING:
@@ -165,7 +165,9 @@ def stream(
             continue
         yield from photos.flush()
         try:
-            yield watch(model, Path(item), detector, pace, tta=tta, batch_size=batch_size)
+            with reading(called):
+                seen = watch(model, Path(item), detector, pace, tta=tta, batch_size=batch_size)
+            yield seen
         except DataError as error:
             yield Failure(called, str(error))
     yield from photos.flush()

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import glob
+import os
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +38,7 @@ def expand(
     if not isinstance(source, str | Path) or source == "":
         return None
     path = Path(source)
-    if path.is_dir():
+    if os.path.isdir(path):  # where Path.is_dir raises, of names that are too long or may not be looked at
         if frames and _holds_frames(path):
             return None
         files = suffixes - IMAGE_SUFFIXES if frames else suffixes
@@ -43,9 +46,9 @@ def expand(
         if not found:
             raise DataError(f"{path} holds no {_called(suffixes)} ({', '.join(sorted(files))})")
         return found
-    if not path.exists() and glob.has_magic(str(source)):
+    if not os.path.exists(path) and glob.has_magic(str(source)):
         matches = [Path(match) for match in sorted(glob.glob(str(source), recursive=True))]
-        found = [str(p) for p in matches if p.is_file() or (frames and _holds_frames(p))]
+        found = [str(p) for p in matches if os.path.isfile(p) or (frames and _holds_frames(p))]
         if not found:
             raise DataError(f"no file matches {source}")
         return found
@@ -56,7 +59,7 @@ def is_video(item: Any, *, frames: bool = False) -> bool:
     """Whether something given is a video: a file that is called like one, or with `frames` a folder."""
     if not isinstance(item, str | Path) or item == "":
         return False
-    return Path(item).suffix.lower() in VIDEO_SUFFIXES or (frames and Path(item).is_dir())
+    return Path(item).suffix.lower() in VIDEO_SUFFIXES or (frames and os.path.isdir(item))
 
 
 def name_of(item: Any, otherwise: str) -> str:
@@ -66,14 +69,34 @@ def name_of(item: Any, otherwise: str) -> str:
     return str(item).encode(errors="backslashreplace").decode()
 
 
+@contextmanager
+def reading(name: str) -> Generator[None]:
+    """Raise what the system has against a file as a DataError that names the file."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(f"{shortened(name)}: {error.strerror or error}") from error
+
+
+def shortened(name: str) -> str:
+    """Return a name as errors show it: what is no path may have megabytes, as a data: URL does."""
+    return name if len(name) <= 255 else f"{name[:99]}... ({len(name):,} characters)"
+
+
 def _is_medium(path: Path, files: frozenset[str], frames: bool) -> bool:
-    if path.is_dir():
+    if os.path.isdir(path):
         return frames and _holds_frames(path)
-    return path.suffix.lower() in files and path.is_file()
+    return path.suffix.lower() in files and os.path.isfile(path)
 
 
 def _holds_frames(path: Path) -> bool:
-    return path.is_dir() and any(p.suffix.lower() in IMAGE_SUFFIXES for p in path.iterdir())
+    """Whether a folder holds images; one that cannot be listed counts as a video, which then cannot be read."""
+    try:
+        return any(Path(name).suffix.lower() in IMAGE_SUFFIXES for name in os.listdir(path))
+    except NotADirectoryError:
+        return False
+    except OSError:
+        return True
 
 
 def _called(suffixes: frozenset[str]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -162,6 +163,52 @@ def test_a_list_keeps_its_order_and_what_is_broken_in_it_stops_nothing(
     assert "there is no file nowhere.png" in found.errors[1].reason
     alone = [crops(model, folder / "b.png"), crops(model, pixels), crops(model, folder / "a.png")]
     assert all(close(one, two) for one, two in zip(found, alone, strict=True))
+
+
+def test_a_path_that_the_system_does_not_take_stops_nothing(model: EmotionModel, folder: Path) -> None:
+    long = "x" * 300
+    sources = [
+        folder / "a.png",
+        f"{long}.jpg",
+        f"{long}.mp4",
+        "nul\0.png",
+        "/proc/self/mem",
+        folder / "b.png",
+    ]
+    found = crops(model, sources)
+    assert [item.source for item in found] == [str(folder / "a.png"), str(folder / "b.png")]
+    assert [failure.source for failure in found.errors] == [str(source) for source in sources[1:5]]
+    reasons = [failure.reason for failure in found.errors]
+    assert reasons[0].endswith(": File name too long")
+    assert "there is no video file or folder of frames" in reasons[1]
+    assert "there is no file nul" in reasons[2]
+    if os.path.exists("/proc/self/mem"):
+        assert reasons[3] == "/proc/self/mem: Input/output error"
+    assert len(crops(model, sources, frame_rate=25).errors) == 4
+
+
+@pytest.mark.parametrize("name", ["x" * 300 + ".jpg", "data:image/png;base64," + "A" * 9000])
+def test_a_path_that_is_too_long_alone_is_refused_in_a_few_words(model: EmotionModel, name: str) -> None:
+    with pytest.raises(
+        DataError, match=r"^(x{99}|data:image/png).* characters\): File name too long$"
+    ) as caught:
+        crops(model, name)
+    assert len(str(caught.value)) < 200
+
+
+def test_a_folder_that_may_not_be_listed_is_an_error_of_its_own(model: EmotionModel, folder: Path) -> None:
+    frames, locked = folder / "below", folder / "locked"
+    locked.mkdir(mode=0)
+    try:
+        if os.access(locked, os.R_OK):
+            pytest.skip("this user may list every folder")
+        found = crops(model, folder, frame_rate=25)
+        assert [item.source for item in found] == [str(frames)]
+        assert [failure.reason for failure in found.errors] == [f"{locked}: Permission denied"]
+        with pytest.raises(DataError, match=r"locked: Permission denied"):
+            crops(model, locked, frame_rate=25)
+    finally:
+        locked.chmod(0o700)
 
 
 def test_a_folder_means_its_images_at_any_depth_in_order(model: EmotionModel, folder: Path) -> None:

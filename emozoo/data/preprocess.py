@@ -15,6 +15,7 @@ from torch import Tensor
 from emozoo.contracts import IMAGE_FORMATS
 from emozoo.errors import ContractError, DataError, RecipeError
 from emozoo.recipe import Preprocess
+from emozoo.sources import shortened
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -129,7 +130,7 @@ def open_image(media: Any, name: str = "image") -> Image:
     if isinstance(media, np.ndarray):
         return _from_array(media, name)
     if isinstance(media, str | Path) and not os.path.isfile(media):
-        raise DataError(f"{name}: there is no file {media}")
+        raise DataError(f"{shortened(name)}: {_absent(media)}")
     if not isinstance(media, str | Path | bytes | pil.Image):
         raise DataError(
             f"{name}: cannot read a {type(media).__name__}; give a path, a PIL image, an array or a tensor"
@@ -147,7 +148,20 @@ def open_image(media: Any, name: str = "image") -> Image:
     except (
         Exception
     ) as error:  # decoders raise anything on damaged files: struct.error, KeyError, EOFError, ...
+        if isinstance(error, OSError) and error.errno is not None:  # from the system, not from a decoder
+            raise DataError(f"{name}: {error.strerror}") from error
         raise DataError(f"{name}: damaged image ({type(error).__name__}: {error})") from error
+
+
+def _absent(path: str | Path) -> str:
+    """Say why there is no file to read at a path."""
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        pass
+    except OSError as error:
+        return error.strerror
+    return f"there is no file {path}"
 
 
 def _kind(media: Any) -> str:
