@@ -23,10 +23,10 @@ BATCH = 256
 
 
 def extract(model: EmotionModel, samples: Samples, cache: Path | None = None) -> Samples:
-    """Return the samples with the backbone's features in place of their pixels.
+    """Return the samples with the backbone's features, which are then fetched in place of pixels.
 
-    Of a video, features of all its frames are kept, so that a sampler may draw among them. The centre crop is
-    looked at, in evaluation mode and single precision.
+    Their fingerprint stays that of what was read. Of a video, features of all its frames are kept, so that a
+    sampler may draw among them. The centre crop is looked at, in evaluation mode and single precision.
 
     Args:
         model: the model whose backbone is frozen; where it is, the features are computed.
@@ -42,9 +42,7 @@ def extract(model: EmotionModel, samples: Samples, cache: Path | None = None) ->
             "train.freeze needs a backbone that sees single frames; this one sees clips, drawn anew each time"
         )
     if isinstance(samples.media, Images):
-        return replace(
-            samples, media=replace(samples.media, pixels=_of_images(model, samples, cache), rows=None)
-        )
+        return replace(samples, media=replace(samples.media, features=_of_images(model, samples, cache)))
     videos = samples.media
     if not isinstance(videos, Videos):
         raise RecipeError(f"train.freeze knows images and videos, not {type(videos).__name__}")

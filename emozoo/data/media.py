@@ -72,18 +72,19 @@ class Media(Protocol):
         ...
 
     def hash(self, digest: Any) -> None:
-        """Feed everything that decides what `fetch` returns to a digest."""
+        """Feed what the samples show to a digest: the same whatever a frozen backbone makes of them."""
         ...
 
 
 @dataclass(frozen=True)
 class Images:
-    """N images, or their features.
+    """N images.
 
     Attributes:
         ids: what each is called in errors.
-        pixels: uint8 (N, C, size, size), or features (N, D); None where they are decoded batch by batch.
+        pixels: uint8 (N, C, size, size); None where they are decoded batch by batch.
         rows: encoded images, where they are.
+        features: (N, D), what a frozen backbone makes of them, which is then fetched in their place.
     """
 
     ids: list[str]
@@ -91,6 +92,7 @@ class Images:
     pixels: Tensor | None
     rows: Dataset | None = None
     frames_each: int = 1
+    features: Tensor | None = None
 
     @classmethod
     def load(cls, rows: Dataset, ids: list[str], preprocessor: Preprocessor) -> Images:
@@ -102,23 +104,28 @@ class Images:
 
     @property
     def held(self) -> bool:
-        """Whether all are decoded."""
-        return self.pixels is not None
+        """Whether all are decoded, or their features are known."""
+        return self._held is not None
+
+    @property
+    def _held(self) -> Tensor | None:
+        return self.pixels if self.features is None else self.features
 
     def fetch(self, index: Tensor, draw: Draw | None = None) -> Batch:  # noqa: ARG002 an image has no frames to draw
-        """Return some images."""
-        if self.pixels is not None:
-            return Batch(self.pixels[index.to(self.pixels.device)])
+        """Return some images, or their features."""
+        if (held := self._held) is not None:
+            return Batch(held[index.to(held.device)])
         return Batch(_decode(self.rows, index.tolist(), self.ids, self.preprocessor))
 
     def to(self, device: torch.device) -> Images:
-        """Keep the pixels on a device, if they take no more than half of its free memory."""
-        if self.pixels is None or not _fits(device, self.pixels.nbytes):
+        """Keep what is fetched on a device, if it takes no more than half of its free memory."""
+        if (held := self._held) is None or not _fits(device, held.nbytes):
             return self
-        return replace(self, pixels=self.pixels.to(device))
+        name = "pixels" if self.features is None else "features"
+        return replace(self, **{name: held.to(device)})
 
     def hash(self, digest: Any) -> None:
-        """Hash decoded pixels, or the files where those are not held."""
+        """Hash decoded pixels, or the files where those are not held; whatever a backbone makes of them."""
         if self.pixels is not None:
             digest.update(memoryview(self.pixels.cpu().numpy()))
             return

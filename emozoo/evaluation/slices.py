@@ -37,7 +37,7 @@ def accuracy_by_quality(logits: Tensor, samples: Samples, *, resamples: int = 10
     known = ~label.isnan().any(1)
     media = samples.media
     pixels = media.pixels if isinstance(media, Images) else None
-    if pixels is None or pixels.dtype != torch.uint8 or int(known.sum()) < FEWEST:
+    if pixels is None or int(known.sum()) < FEWEST:
         return []
     hits = (logits.argmax(1) == label.nan_to_num().argmax(1))[known].double().numpy()
     rows = []
@@ -67,7 +67,7 @@ def smaller_faces(samples: Samples, size: int) -> Samples:
         DataError: they are no images in memory, or those are not wider than that.
     """
     media = samples.media
-    if not isinstance(media, Images) or media.pixels is None or media.pixels.dtype != torch.uint8:
+    if not isinstance(media, Images) or media.pixels is None or media.features is not None:
         raise DataError("a face size is for images that fit in memory, not for videos")
     pixels = media.pixels
     side = pixels.shape[-1]

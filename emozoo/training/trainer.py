@@ -17,6 +17,7 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from emozoo.data.augment import Augmenter, mix
+from emozoo.data.features import backbone_key
 from emozoo.data.media import Batch
 from emozoo.errors import RecipeError, ResumeError, TrainingError, suggest
 from emozoo.evaluation.evaluate import measure, run
@@ -283,15 +284,19 @@ class Trainer:
     @cached_property
     def identity(self) -> dict[str, Any]:
         """What a checkpoint must share with the run that resumes it; hashing the data is done once."""
-        teachers = self.learner.teachers.record() if self.learner.teachers else None
-        own = {"recipe": recipe_record(self.recipe), "fingerprint": self.data.train.fingerprint()}
-        return {**own, "teachers": teachers}
+        return {
+            "recipe": recipe_record(self.recipe),
+            "fingerprint": self.data.train.fingerprint(),
+            "backbone": backbone_key(self.model) if self.train.freeze else None,
+            "teachers": self.learner.teachers.record() if self.learner.teachers else None,
+        }
 
     def resume(self) -> bool:
         """Take up the newest checkpoint; False where there is none.
 
         Raises:
-            ResumeError: recipe, data or teachers are not those of the checkpoint; lists the keys that differ.
+            ResumeError: recipe, data, frozen backbone or teachers are not those of the checkpoint; lists the keys
+                that differ.
         """
         found = checkpoint.latest(self.checkpoints)
         if found is None:
@@ -305,6 +310,11 @@ class Trainer:
             )  # fmt: skip
         if state["fingerprint"] != self.identity["fingerprint"]:
             raise ResumeError(f"{self.folder} was started on other training data (their fingerprints differ)")
+        if state.get("backbone") != self.identity["backbone"]:
+            raise ResumeError(
+                f"{self.folder} was started on the features of another backbone: the weights that it starts from "
+                "(train.init) have changed since. Train into another folder (--out)."
+            )
         others = changes(state.get("teachers"), self.identity["teachers"], "teachers")
         if others:
             raise ResumeError(f"{self.folder} was started with other teachers:\n" + "\n".join(others))

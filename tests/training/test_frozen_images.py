@@ -11,7 +11,7 @@ import torch
 from emozoo.data import features
 from emozoo.data.features import extract
 from emozoo.data.samples import load_samples
-from emozoo.errors import DataError
+from emozoo.errors import DataError, ResumeError
 from emozoo.evaluation.evaluate import evaluate
 from emozoo.folder import load_model
 from emozoo.model import EmotionModel
@@ -71,6 +71,31 @@ def test_another_backbone_has_a_cache_of_its_own_and_a_damaged_one_is_named(
         path.write_bytes(b"not tensors")
     with pytest.raises(DataError, match=r"is no cache of features .* delete it"):
         extract(model, samples, tmp_path)
+
+
+def test_features_have_the_fingerprint_of_the_images_that_they_are_of(
+    tiny_recipe: Callable[..., Recipe],
+) -> None:
+    frozen = tiny_recipe("train.freeze=true")
+    prints = [
+        pixels(recipe, EmotionModel(recipe.model)).fingerprint() for recipe in (tiny_recipe(), frozen, frozen)
+    ]
+    assert len(set(prints)) == 1, "runs that differ in their backbones alone can be compared"
+
+
+def test_a_frozen_run_does_not_go_on_with_another_backbone(
+    tiny_recipe: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    model = EmotionModel(tiny_recipe().model)
+    model.save(tmp_path / "start")
+    recipe = tiny_recipe("train.freeze=true", "train.epochs=1", f"train.init='dir:{tmp_path / 'start'}'")
+    train(recipe, tmp_path / "run", cpu=True)
+    (tmp_path / "run" / "run.json").unlink()
+    with torch.no_grad():
+        next(model.backbone.parameters()).add_(0.1)
+    model.save(tmp_path / "start")
+    with pytest.raises(ResumeError, match="another backbone"):
+        train(recipe, tmp_path / "run", resume=True, cpu=True)
 
 
 def test_select_by_last_keeps_the_last_epoch_and_selects_on_nothing(
