@@ -7,6 +7,7 @@ import io
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -62,7 +63,7 @@ def encode_png(pixels: NDArray[np.uint8]) -> bytes:
 
 @dataclass
 class _Table:
-    """Rows of a CSV while they are gathered."""
+    """Rows of a CSV while they are gathered; `row` is empty where the file does not number them."""
 
     image: list[bytes] = field(default_factory=list)
     label: list[int] = field(default_factory=list)
@@ -78,26 +79,32 @@ def _read_csv(path: Path, split: str | None, report: Report) -> Rows:
     if problem:
         report(str(path), problem)
         return join_rows([])
-    table, position = _Table(), -1
+    table, empty = _Table(), True
     with path.open(newline="", encoding="utf-8-sig", errors="replace") as file, warnings.catch_warnings():
         warnings.simplefilter("error", DeprecationWarning)  # NumPy's word for text that is no number
         reader = csv.reader(file)
         next(reader)
         try:
-            for position, cells in enumerate(row for row in reader if row):
+            for cells in filter(None, reader):
+                empty = False
                 try:
-                    _add(table, columns, cells, split, position)
+                    _add(table, columns, cells, split)
                 except DataError as error:
                     report(f"{path}, line {reader.line_num}", str(error))
         except csv.Error as error:
             report(
                 f"{path}, line {reader.line_num}", f"is not CSV ({error}); mend it or download the file again"
             )
-    if position < 0:
+    if empty:
         report(str(path), "holds no rows; copy or download it again")
-    in_order = "usage" in columns or "index" in columns
-    rows = table.row if in_order or split is None else original_rows(split, len(table.label))
+    rows = table.row or _rows_of_whole_splits(table.split)
     return make_rows(image_bytes(table.image), table.label, table.split, rows, vad=table.vad)
+
+
+def _rows_of_whole_splits(splits: Iterable[str]) -> list[int]:
+    """Return rows in fer2013.csv of lines by their splits; -1 in a split that is not whole: who knows what it lacks."""
+    runs = [original_rows(split, len(list(run))) for split, run in groupby(splits)]
+    return [row for run in runs for row in run.tolist()]
 
 
 def _missing(path: Path, columns: Sequence[str], split: str | None) -> str | None:
@@ -111,9 +118,7 @@ def _missing(path: Path, columns: Sequence[str], split: str | None) -> str | Non
     return f"lacks the column(s) {', '.join(missing)}; it has {', '.join(columns)}" if missing else None
 
 
-def _add(
-    table: _Table, columns: Sequence[str], cells: Sequence[str], split: str | None, position: int
-) -> None:
+def _add(table: _Table, columns: Sequence[str], cells: Sequence[str], split: str | None) -> None:
     """Add a row of a CSV, or raise DataError naming the column."""
     if len(cells) != len(columns):
         raise DataError(f"has {len(cells)} cells for {len(columns)} columns; mend or remove the line")
@@ -127,13 +132,14 @@ def _add(
             f"columns emotion and emotionLabel disagree: {cell['emotion']} and {cell['emotionlabel']}"
         )
     vad = [affect(cell.get(name, ""), name) for name in DIMENSIONS]
-    row = position
+    rows = []
     if "index" in cell and "usage" not in cell:  # Huo & Ge count within the split
-        row = ORIGINAL.get(str(split), (-1, 0))[0] + number(cell["index"], "index")
+        (first, size), index = ORIGINAL.get(str(split), (0, 0)), number(cell["index"], "index")
+        rows = [first + index if index < size else -1]
     table.image.append(encode_png(_pixels(cell["pixels"])))
     table.label.append(label)
     table.split.append(str(split))
-    table.row.append(row)
+    table.row.extend(rows)
     table.vad.append(vad)
 
 

@@ -36,7 +36,8 @@ def join_votes(rows: Rows, path: Path, report: Report) -> None:
     if unknown:
         problem = (
             f"gives votes by row of fer2013.csv, and {unknown:,} of these {len(rows):,} images do not say "
-            "which row they are; use fer2013.csv, or parquet files with a column ferplus_votes"
+            "which row they are; use the whole fer2013.csv in its own order, or parquet files with a column "
+            "ferplus_votes"
         )
         report(str(path), problem)
         return
@@ -154,7 +155,9 @@ def annotated_folds(rows: Rows, ids: Sequence[str], count: int) -> list[int | No
 def _mismatch(rows: Rows, item: Annotation, found: list[int], taken: set[int]) -> str | None:
     image = item.name or f"row {item.row}"
     if not found:
-        return f"no image is {image}; its annotation is left out"
+        unknown = not item.name and (rows.row < 0).any()
+        known = " (rows are known in whole splits in their own order alone)" if unknown else ""
+        return f"no image is {image}{known}; its annotation is left out"
     if len(found) > 1:
         return f"{len(found)} images are called {image}; its annotation is left out: give their row"
     if found[0] in taken:

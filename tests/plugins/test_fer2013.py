@@ -29,7 +29,10 @@ from PIL import Image
 from emozoo.contracts import DatasetReader
 from emozoo.errors import DataError
 from emozoo_datasets.fer2013 import Fer2013
+from emozoo_datasets.fer2013_files import read_form
+from emozoo_datasets.fer2013_forms import find_form
 from emozoo_datasets.folders import Folders
+from emozoo_datasets.image_checks import stop
 
 FORMS = [original_csv, icml_csv, csv_by_split, hdf5, parquet_shards, parquet_with_splits, class_folders]
 
@@ -110,6 +113,20 @@ def test_vad_columns_of_huo_and_ge_are_read_on_their_scale(tmp_path):
         [1.0, None],
     ]
     assert read["id"][:] == ["public_test/28709", "public_test/28716"]
+
+
+def _numbers(root):
+    form = find_form(root)
+    assert form is not None
+    return read_form(form, stop).row.tolist()
+
+
+def test_a_number_that_no_row_of_the_split_has_is_no_row(tmp_path):
+    header, rows = ["index", "emotion", "pixels"], [[0, 0, TEXTS[0]], [1, 3, TEXTS[3]]]
+    assert _numbers(write(tmp_path / "test.csv", header, rows)) == [-1, -1], "which test is not known"
+    assert _numbers(write(tmp_path / "PublicTest.csv", header, rows)) == [28709, 28710]
+    rows = [[28709, 0, TEXTS[0]], [0, 3, TEXTS[3]]]
+    assert _numbers(write(tmp_path / "PublicTest.csv", header, rows)) == [-1, 28709], "not of the whole file"
 
 
 def test_a_class_name_that_contradicts_its_number_is_an_error(tmp_path):
@@ -231,7 +248,7 @@ def test_a_path_without_fer2013_says_which_forms_there_are(tmp_path):
     for root, message in (
         (tmp_path, "holds no FER2013"),
         (tmp_path / "gone", "does not exist"),
-        (None, "give the path"),
+        (None, "give your copy"),
     ):
         with pytest.raises(DataError, match=message):
             Fer2013(root)

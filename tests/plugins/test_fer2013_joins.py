@@ -12,8 +12,10 @@ from fer2013_samples import (
     LABELS,
     PIXELS,
     SPLITS,
+    TEXTS,
     USAGES,
     class_folders,
+    make_the_samples_whole,
     png,
     write,
     write_original,
@@ -34,6 +36,11 @@ VOTES = {
     "no face": [0, 0, 0, 0, 0, 0, 0, 0, 0, 10],
     "scattered": [1, 1, 1, 1, 1, 1, 1, 1, 1, 1],
 }
+
+
+@pytest.fixture(autouse=True)
+def _whole(monkeypatch):
+    make_the_samples_whole(monkeypatch)
 
 
 def write_votes(path: Path, votes) -> Path:
@@ -144,9 +151,40 @@ def test_votes_that_cannot_be_joined_are_an_error_only_where_they_are_asked_for(
     assert not [f for f in Fer2013(tmp_path).check() if f.severity == "error"]
 
 
+@pytest.mark.parametrize("lost", [0, 3, 5])
+def test_rows_of_a_split_that_lost_an_image_are_not_known_and_nothing_is_joined_by_them(tmp_path, lost):
+    write_votes(tmp_path / "fer2013new.csv", list(VOTES.values()) * 2)
+    train = [row for row in zip(LABELS, TEXTS, USAGES, strict=True) if row[2] == "Training"]
+    del train[lost]
+    write(tmp_path / "fer2013.csv", ["emotion", "pixels", "Usage"], train)
+    with pytest.raises(DataError, match=r"5 of these 5 images do not say which row they are; use the whole"):
+        Fer2013(tmp_path, annotation="ferplus-majority").read()
+    by_row = write(tmp_path / "vad.csv", ["row", "valence", "arousal", "dominance"], [[4, 1, 1, 1]])
+    with pytest.raises(DataError, match=r"no image is row 4 \(rows are known in whole splits in their own"):
+        Fer2013(tmp_path / "fer2013.csv", vad=str(by_row)).read()
+
+
+def test_rows_of_shuffled_images_are_not_known(tmp_path):
+    write_votes(tmp_path / "fer2013new.csv", list(VOTES.values()) * 2)
+    rows = list(zip(LABELS, TEXTS, USAGES, strict=True))
+    write(tmp_path / "fer2013.csv", ["emotion", "pixels", "Usage"], rows[::2] + rows[1::2])
+    with pytest.raises(DataError, match=r"12 of these 12 images do not say which row they are"):
+        Fer2013(tmp_path, drop_not_faces=True).read()
+
+
+def test_whole_splits_have_their_votes_whichever_of_them_there_are(tmp_path):
+    write_votes(tmp_path / "fer2013new.csv", list(VOTES.values()) * 2)
+    rows = list(zip(LABELS, TEXTS, USAGES, strict=True))
+    for part, expected in ((slice(6, 9), [0, 0, None]), (slice(0, 9), [0, 0, *[None] * 4, 0, 0, None])):
+        write(tmp_path / "fer2013.csv", ["emotion", "pixels", "Usage"], rows[part])
+        assert Fer2013(tmp_path, annotation="ferplus-majority").read()["label"][:] == expected
+
+
 def test_votes_of_other_images_are_an_error(tmp_path):
-    with_votes(tmp_path)
-    write_original(tmp_path / "fer2013.csv", Usage={0: "PublicTest"})
+    image = [{"bytes": png(one), "path": None} for one in PIXELS]
+    table = {"image": image, "label": LABELS, "split": ["PublicTest", *USAGES[1:]], "row": list(range(12))}
+    pq.write_table(pa.table(table), tmp_path / "all.parquet")
+    write_votes(tmp_path / "fer2013new.csv", list(VOTES.values()) * 2)
     with pytest.raises(DataError, match="row 0 is of public_test here and train there"):
         Fer2013(tmp_path, annotation="ferplus-majority").read()
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from fer2013_samples import write, write_original
+from fer2013_samples import make_the_samples_whole, write, write_original
 from small import tiny_config
 
 from emozoo.contracts import Targets
@@ -22,6 +22,11 @@ from emozoo_datasets.fer2013 import Fer2013
 from emozoo_heads.vad import VADHead
 
 NAN = float("nan")
+
+
+@pytest.fixture(autouse=True)
+def _whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    make_the_samples_whole(monkeypatch)
 
 
 def annotated(folder: Path) -> Path:
