@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -49,12 +51,14 @@ def predict(
     Files that cannot be read are listed at the end; the exit status is 1 then.
     """
     from emozoo.predictions import Failure, stream
+    from emozoo.timeline import Timeline
     from emozoo.writers import open_writer
     from emozoo.zoo import load
 
     chosen, media = _format(form, output), _media(paths, frames=frame_rate is not None)
     if plot or annotate:
         _check_one_video(media, plot, annotate, frames=frame_rate is not None)
+    _check_targets({"--output": output, "--plot": plot, "--annotate": annotate})
     loaded = load(model, device)  # before all else that needs torch: a model that cannot be had is soon said
 
     from emozoo.data.preprocess import check_tta
@@ -66,17 +70,19 @@ def predict(
     if detector is not None:
         better = f" (passed over: {', '.join(detector.passed_over)})" if detector.passed_over else ""
         typer.echo(f"faces are found by {detector.name}{better}", err=True)
-    notes = Notes(len(media))
+    notes, timeline = Notes(len(media)), None
     with open_writer(output, chosen) as writer:
         looking = detector or "none"
         for item in stream(loaded, media, faces=looking, pace=pace, tta=views, batch_size=batch_size):
             notes.take(item)
             if not isinstance(item, Failure):
                 writer.add(item)
-                _draw(item, plot, annotate)
+                timeline = item if isinstance(item, Timeline) else None
     if output is not None:
         typer.echo(f"{len(media) - len(notes.failures):,} predictions written to {output}", err=True)
     notes.show()
+    if timeline is not None:
+        _draw(timeline, plot, annotate)
 
 
 def _format(form: str | None, output: Path | None) -> Any:
@@ -112,21 +118,43 @@ def _check_one_video(media: list[Any], plot: Path | None, annotate: Path | None,
         check_output(annotate, Path(media[0]))
 
 
+def _check_targets(targets: dict[str, Path | None]) -> None:
+    """Refuse, before any work, files that could not be written; the folders that they go into are made."""
+    from emozoo.errors import DataError
+
+    for option, path in targets.items():
+        if path is None:
+            continue
+        if os.path.isdir(path):
+            raise DataError(f"{option} {path} is a folder; name a file to write to")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            TemporaryFile(dir=path.parent).close()
+        except OSError as error:
+            reason = error.strerror or error
+            raise DataError(
+                f"{option} {path}: {path.parent} is no folder that can be written to ({reason}); name another"
+            ) from error
+
+
 def _detector(faces: str, file: Path | None) -> str | FaceDetector:
     from emozoo.faces import open_detector
 
     return faces if file is None else open_detector(faces, file=str(file))
 
 
-def _draw(item: Prediction | Timeline, plot: Path | None, annotate: Path | None) -> None:
+def _draw(timeline: Timeline, plot: Path | None, annotate: Path | None) -> None:
+    """Draw the one video, whose predictions are written by now, whatever happens here."""
     from emozoo.annotate import annotate_video
-    from emozoo.timeline import Timeline
+    from emozoo.sources import reading
     from emozoo.timeline_plot import draw_timeline
 
-    if isinstance(item, Timeline) and plot is not None:
-        draw_timeline(plot, item)
-    if isinstance(item, Timeline) and annotate is not None:
-        annotate_video(annotate, item)
+    if plot is not None:
+        with reading(f"--plot {plot}"):
+            draw_timeline(plot, timeline)
+    if annotate is not None:
+        with reading(f"--annotate {annotate}"):
+            annotate_video(annotate, timeline)
 
 
 class Notes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 from pathlib import Path
@@ -128,6 +129,38 @@ def test_a_video_is_drawn_and_annotated(models: dict[str, str], media: Path, tmp
     predict(models["video"], media / "b.mp4", *options)
     assert (tmp_path / "t.png").stat().st_size > 20_000
     assert probe(tmp_path / "new" / "t.mp4").frames == 30
+
+
+@pytest.mark.parametrize("option", ["--plot t.png", "--annotate t.mp4"])
+def test_predictions_are_written_though_the_drawing_fails(
+    models: dict[str, str], media: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str
+) -> None:
+    def full(*given: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("emozoo.timeline_plot.draw_timeline", full)
+    monkeypatch.setattr("emozoo.annotate.annotate_video", full)
+    monkeypatch.chdir(tmp_path)
+    options = ("--faces", "fixed", "--output", "o.csv", *option.split())
+    with pytest.raises(DataError, match=rf"^{option}: No space left on device$"):
+        predict(models["image"], media / "b.mp4", *options)
+    assert len((tmp_path / "o.csv").read_text().splitlines()) == 7
+
+
+@pytest.mark.parametrize("option", ["--output {}.csv", "--plot {}.png", "--annotate {}.mp4"])
+def test_where_nothing_can_be_written_is_said_before_any_work(
+    models: dict[str, str], media: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str
+) -> None:
+    monkeypatch.setattr("emozoo.predictions.stream", lambda *given, **more: pytest.fail("work was done"))
+    name, _, file = option.partition(" ")
+    folder = tmp_path / file.format("folder")
+    folder.mkdir()
+    with pytest.raises(DataError, match=rf"^{name} {folder} is a folder; name a file to write to$"):
+        predict(models["image"], media / "b.mp4", name, folder)
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match=rf"^{name} .*{tmp_path}/file is no folder that can be written to"):
+        predict(models["image"], media / "b.mp4", name, tmp_path / "file" / file.format("t"))
+    assert sorted(tmp_path.iterdir()) == sorted([tmp_path / "file", folder])
 
 
 @pytest.mark.parametrize(
