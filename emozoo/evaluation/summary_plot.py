@@ -32,8 +32,8 @@ def draw_summary(
     """Draw a panel for each figure: means, their intervals, and every run as a hollow dot.
 
     Where exactly one key of a grid is numeric, it is the x axis; the other keys make the curves, and variants
-    beside the grid are level lines. Otherwise the variants stand below each other, the best of the first figure on
-    top.
+    beside the grid are level lines. Otherwise, and where a figure is of variants beside the grid alone, they stand
+    below each other, the best of the first figure on top.
 
     Args:
         path: the PNG file.
@@ -44,23 +44,26 @@ def draw_summary(
         title: a heading.
     """
     panels = {row.metric: [r for r in rows if r.metric == row.metric] for row in rows}
-    key = numeric_key(points)
+    names = _order(next(iter(panels.values())), [row.variant for row in rows])
+    key = numeric_key({name: points[name] for name in names if name in points})
     columns = min(PANELS, len(panels))
     lines = -(-len(panels) // columns)
-    names = _order(next(iter(panels.values())), [row.variant for row in rows])
     height = 3.5 if key else 1.1 + 0.3 * len(names)
     with picture(path, (4.4 * columns + 0.06 * max(map(len, names)) * (not key), height * lines)) as figure:
         grid = figure.subplots(lines, columns, squeeze=False, sharey=False if key else "row").ravel()
         for axes, (metric, found) in zip(grid, panels.items(), strict=False):
             axes.set_title(_wrapped(figure_title(metric)))
             dots = _dots(runs, metric)
-            if key:
+            if key and any(key in points.get(row.variant, {}) for row in found):
                 _curves(axes, found, dots, points, key)
             else:
-                _side_by_side(axes, found, dots, names, baseline)
+                shown = _order(found, []) if key else names
+                _side_by_side(axes, found, dots, shown, baseline)
         for axes in grid[len(panels) :]:
             axes.set_visible(False)
-        handles, labels = grid[0].get_legend_handles_labels()
+        handles, labels = max(
+            (axes.get_legend_handles_labels() for axes in grid), key=lambda each: len(each[1])
+        )
         if key and len(labels) > 1:
             figure.legend(handles, labels, loc="outside right center", fontsize=9)
         figure.suptitle(f"{title}: means with 95 % intervals", x=0.01, ha="left")

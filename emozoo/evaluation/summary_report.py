@@ -58,8 +58,8 @@ def write_summary(
     if rows:
         table = summary_table(runs, rows, baseline)
         parts += [table.to_markdown(), table.note]
-    if len({row.variant for row in rows}) > 1:
-        draw_summary(folder / f"{stem}.png", runs, rows, points=points, baseline=baseline, title=title)
+    several = len({row.variant for row in rows}) > 1
+    if several:
         parts.append(f"![{stem}]({stem}.png)")
     if failures:
         listed = [f"- {run}: {escape_markdown(problem)}" for run, problem in failures.items()]
@@ -76,6 +76,8 @@ def write_summary(
         "failed": [{"run": run, "error": problem} for run, problem in failures.items()],
     }
     (folder / f"{stem}.json").write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    if several:  # last: whatever becomes of a picture, the figures are on disk
+        draw_summary(folder / f"{stem}.png", runs, rows, points=points, baseline=baseline, title=title)
     return text
 
 

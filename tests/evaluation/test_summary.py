@@ -15,6 +15,7 @@ from pyarrow import parquet
 from sklearn.metrics import accuracy_score, recall_score
 
 from emozoo.errors import RecipeError
+from emozoo.evaluation import summary_report
 from emozoo.evaluation.summary import Run, choose, estimate, figure_title, summarise, t_quantile
 from emozoo.evaluation.summary_plot import numeric_key
 from emozoo.evaluation.summary_report import write_summary
@@ -296,3 +297,35 @@ def test_more_of_a_cost_is_not_called_better(tmp_path: Path) -> None:
 )
 def test_the_one_numeric_key_of_a_grid_is_the_axis_of_the_picture(points: dict, key: str | None) -> None:
     assert numeric_key(points) == key
+
+
+@pytest.mark.parametrize(
+    "finished",
+    [
+        {"none": "validation", "as-published": "validation"},
+        {"none": "validation", "as-published": "test", "clips=1": "validation", "clips=3": "validation"},
+        {"none": "test", "as-published": "validation", "clips=1": "validation", "clips=3": "validation"},
+    ],
+    ids=["no run of the grid", "one variant named otherwise", "the first figure named otherwise"],
+)
+def test_variants_without_the_key_of_the_grid_are_drawn_too(tmp_path: Path, finished: dict[str, str]) -> None:
+    runs = [
+        Run(variant, 0, None, record(0.5, selected=selected), tmp_path)
+        for variant, selected in finished.items()
+    ]
+    points = {"none": {}, "as-published": {}, "clips=1": {"clips": 1}, "clips=3": {"clips": 3}}
+    write_summary(tmp_path, "sweep", "title", runs, summarise(runs), points=points)
+    assert (tmp_path / "sweep.png").stat().st_size > 5000
+
+
+def test_the_figures_are_on_disk_before_they_are_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: Any, **__: Any) -> None:
+        raise OSError("no fonts")
+
+    monkeypatch.setattr(summary_report, "draw_summary", fails)
+    runs = [Run(variant, 0, None, record(0.5), tmp_path) for variant in ("none", "cost")]
+    with pytest.raises(OSError, match="no fonts"):
+        write_summary(tmp_path, "sweep", "title", runs, summarise(runs))
+    assert {path.name for path in tmp_path.iterdir()} == {"sweep.md", "sweep.csv", "sweep.json"}
