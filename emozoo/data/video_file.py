@@ -11,6 +11,7 @@ from typing import IO, TYPE_CHECKING, Literal, Self
 import numpy as np
 
 from emozoo.contracts import FRAME_LIMIT, VIDEO_FORMATS
+from emozoo.data.clock import AviClock, Clock
 from emozoo.errors import DataError
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ class VideoFile(MediaFile):
         held: frames that the packets read so far hold.
         decoded: frames decoded so far.
         rate: frames a second, as the header has it.
+        clock: of the times of its packets and frames.
     """
 
     def __init__(self, path: Path, threads: Threads) -> None:
@@ -69,6 +71,7 @@ class VideoFile(MediaFile):
         self._broken_off = False
         self._last = 0.0
         self._first: VideoFrame | None = None
+        self.clock = AviClock() if self._container.format.name == "avi" else Clock()
         self.stream.thread_type = threads
         self.stream.codec_context.options = {"max_pixels": str(FRAME_LIMIT)}
         self.tick = float(self.stream.time_base or 0)
@@ -83,6 +86,8 @@ class VideoFile(MediaFile):
                 # Packets before the first frame of an edit are decoded for the others' sake and never shown.
                 self._skipped += packet.is_discard
                 self.held += bool(packet.size) and not packet.is_discard
+                if packet.size:
+                    self.clock.stamp(packet)
                 self._last = max(self._last, (packet.pts or 0) * self.tick)
                 yield packet
         except FFmpegError:
@@ -96,7 +101,9 @@ class VideoFile(MediaFile):
             frames = self.stream.codec_context.decode(packet)
         except FFmpegError:
             self._errors += 1
+            self.clock.lose()
             return []
+        self.clock.show(frames)
         self.decoded += len(frames)
         self._flagged += sum(frame.is_corrupt for frame in frames)
         return frames
@@ -105,9 +112,7 @@ class VideoFile(MediaFile):
         """Yield (seconds after the first frame, frame) of every frame that decodes."""
         begin, time = None, 0.0
         for number, frame in enumerate(self._decoded()):
-            if self._container.format.name == "avi":  # it has a rate; its times are out of order
-                time = number / self.rate
-            elif frame.time is None:
+            if frame.time is None:
                 time += 1 / self.rate if number else 0
             else:
                 begin = frame.time if begin is None else begin
@@ -151,12 +156,12 @@ class VideoFile(MediaFile):
         """
         lost = self.held - self.decoded if ended and decoded else self._errors
         declared, duration = self.stream.frames, self._declared_duration
+        held = self.held + self._skipped + self.clock.empty
         found = {
             f"frames that do not decode: {lost}": lost > 0,
             f"decoded frames that show damage: {self._flagged}": self._flagged,
             f"it cannot be read beyond frame {self.held}": self._broken_off,
-            f"its header says {declared} frames, it holds {self.held}": ended
-            and declared > self.held + self._skipped,
+            f"its header says {declared} frames, it holds {self.held}": ended and declared > held,
             f"its header says {duration:.1f} s, its frames end at {self._last:.1f} s": ended
             and duration - self._last > max(1.0, 0.1 * duration),
         }

@@ -81,9 +81,8 @@ def test_names_that_are_times_give_frames_in_a_row_and_it_is_said(tmp_path: Path
     assert (facts.seconds, facts.variable) == (pytest.approx(2.0), False)
     assert len(list(stream)) == 60
     assert (
-        stream.damaged
-        == facts.damaged
-        == "most numbers from 1690000000000 to 1690000001967 are missing, so its 60 files are taken as consecutive frames"
+        stream.damaged == facts.damaged == "most numbers from 1690000000000 to 1690000001967 are missing, "
+        "so its 60 files are taken as consecutive frames"
     )
 
 

@@ -101,6 +101,35 @@ def test_a_variable_frame_rate_keeps_each_frames_own_time(name: str, place: Path
     assert facts.fps == pytest.approx(39000 / (MILLISECONDS[-1] - MILLISECONDS[0]))
 
 
+@pytest.mark.parametrize("codec", ["mpeg4", "libx264"])
+@pytest.mark.parametrize("b_frames", [0, 2])
+def test_frames_that_an_avi_file_leaves_out_keep_their_time_and_are_no_damage(
+    codec: str, b_frames: int, tmp_path: Path
+) -> None:
+    times = [time - MILLISECONDS[0] for time in MILLISECONDS]
+    path = write_video(tmp_path / "gaps.avi", milliseconds=times, codec=codec, b_frames=b_frames)
+    frames, facts = read_frames(path, np.arange(40)), probe(path)
+    assert numbers_of(frames.pixels) == list(range(40))
+    shown, meant = np.diff(frames.times), np.diff(times) / 1000
+    late = min(b_frames, 2 if codec == "libx264" else 1)  # frames by which the encoder put them off
+    assert shown[late:] == pytest.approx(meant[: len(meant) - late])
+    assert (shown > 0).all()
+    assert (facts.damaged, frames.damaged, facts.variable) == (None, None, True)
+    assert facts.fps == pytest.approx(39 / frames.times[-1])
+
+
+def test_an_avi_file_that_is_cut_short_says_so_though_it_leaves_out_frames(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "cut.avi", milliseconds=MILLISECONDS, codec="mjpeg")
+    with av.open(str(path)) as container:
+        positions = [packet.pos for packet in container.demux(video=0) if packet.size]
+    path.write_bytes(path.read_bytes()[: positions[20] - 8])
+    assert str(probe(path).damaged).endswith("it holds 20")
+
+
+def test_the_frames_after_one_that_is_lost_of_an_avi_file_keep_their_time(holed: Path) -> None:
+    assert read_frames(holed, np.array([4, 5])).times == pytest.approx([4 / 25, 7 / 25])
+
+
 def test_real_videos_have_the_frames_that_decode_whatever_their_headers_say(real_data: Path) -> None:
     counts = {
         "no_face.mp4": 95,
