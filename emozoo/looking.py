@@ -12,6 +12,7 @@ from torch import Tensor
 from emozoo.answers import Box
 from emozoo.contracts import Faces
 from emozoo.data.preprocess import Preprocessor
+from emozoo.errors import DataError
 from emozoo.faces import FaceDetector, crop_face, open_detector
 
 NONE = "none"
@@ -25,10 +26,16 @@ def find_detector(faces: str | FaceDetector) -> FaceDetector | None:
     """Return the detector of a name, opened once a process, or the one that is given; None for "none".
 
     Raises:
+        DataError: it is neither.
         DetectorUnavailableError, UnknownComponentError: see `emozoo.faces.open_detector`.
     """
     if isinstance(faces, FaceDetector):
         return faces
+    if not isinstance(faces, str):
+        raise DataError(
+            f'faces is {faces!r}: give "auto", the name of a detector, one that emozoo.faces.open_detector has '
+            'opened, or "none" for pictures that are faces already'
+        )
     if faces == NONE:
         return None
     with _OPENING:

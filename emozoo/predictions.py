@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from emozoo.data.preprocess import TTA
     from emozoo.faces import FaceDetector
     from emozoo.model import EmotionModel
+    from emozoo.photos import Photos
     from emozoo.timeline import Timeline
     from emozoo.watching import Pace
 
@@ -151,13 +153,28 @@ def stream(
         tta: test-time augmentation.
         batch_size: images a forward pass.
         name: what pixels are called; else "image" and their number.
+
+    Raises:
+        DataError, RecipeError: an argument has no meaning; at once, before anything is read.
+        DetectorUnavailableError, UnknownComponentError: see `emozoo.faces.open_detector`.
     """
+    from emozoo.data.preprocess import check_tta
     from emozoo.looking import find_detector
     from emozoo.photos import Photos
-    from emozoo.watching import Pace, watch
+    from emozoo.watching import Pace
 
-    pace, detector = pace or Pace(), find_detector(faces)
-    photos = Photos(model, detector, tta, batch_size)
+    views = check_tta(tta)
+    if not isinstance(batch_size, Integral) or batch_size < 1:
+        raise DataError(f"batch_size is {batch_size!r}: so many images go through the model at once, from 1")
+    return _results(Photos(model, find_detector(faces), views, batch_size), media, pace or Pace(), name)
+
+
+def _results(
+    photos: Photos, media: Iterable[Any], pace: Pace, name: str | None
+) -> Iterator[Prediction | Timeline | Failure]:
+    from emozoo.watching import watch
+
+    how: Any = {"tta": photos.tta, "batch_size": photos.batch_size}
     for position, item in enumerate(media):
         called = name_of(item, name or f"image {position}")
         if not is_video(item, frames=pace.frame_rate is not None):
@@ -166,7 +183,7 @@ def stream(
         yield from photos.flush()
         try:
             with reading(called):
-                seen = watch(model, Path(item), detector, pace, tta=tta, batch_size=batch_size)
+                seen = watch(photos.model, Path(item), photos.detector, pace, **how)
             yield seen
         except DataError as error:
             yield Failure(called, str(error))

@@ -20,7 +20,7 @@ from small import photos, tiny_model
 
 from emozoo.answers import PLACE
 from emozoo.data.samples import load_samples
-from emozoo.errors import DataError
+from emozoo.errors import DataError, RecipeError, UnknownComponentError
 from emozoo.evaluation.evaluate import run
 from emozoo.model import EmotionModel
 from emozoo.predictions import Prediction, Predictions, stream
@@ -267,6 +267,46 @@ def test_a_stream_reads_no_further_ahead_than_a_batch(model: EmotionModel) -> No
     for done, _ in enumerate(stream(model, media(), faces="none", batch_size=8)):
         assert read <= done + 8
     assert read == 200
+
+
+@pytest.mark.parametrize(
+    ("option", "error", "message"),
+    [
+        (
+            {"tta": "ten_crop"},
+            RecipeError,
+            r"'ten_crop': choose one of none, flip, ten-crop\. Did you mean 'ten-crop'",
+        ),
+        ({"tta": None}, RecipeError, "None: choose one of none, flip, ten-crop"),
+        (
+            {"faces": None},
+            DataError,
+            r'faces is None: give "auto", the name of a detector, .* or "none" for pictures',
+        ),
+        ({"faces": False}, DataError, 'faces is False: give "auto"'),
+        ({"faces": "dlip"}, UnknownComponentError, "Did you mean 'dlib'"),
+        (
+            {"batch_size": 0},
+            DataError,
+            "batch_size is 0: so many images go through the model at once, from 1",
+        ),
+        ({"batch_size": -1}, DataError, "batch_size is -1"),
+        ({"batch_size": 2.5}, DataError, "batch_size is 2.5"),
+        ({"batch_size": None}, DataError, "batch_size is None"),
+    ],
+)
+def test_an_option_without_meaning_is_refused_before_anything_is_read(
+    model: EmotionModel, option: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    def unread() -> Iterator[Any]:
+        pytest.fail("it was read")
+        yield
+
+    with pytest.raises(error, match=message):
+        stream(model, unread(), **{"faces": "none", **option})
+    for source in (photos(1)[0], []):
+        with pytest.raises(error, match=message):
+            model.predict(source, **{"faces": "none", **option})
 
 
 # --- the same as evaluation -----------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from emozoo.contracts import IMAGE_FORMATS
-from emozoo.errors import ContractError, DataError, RecipeError
+from emozoo.errors import ContractError, DataError, RecipeError, suggest
 from emozoo.recipe import Preprocess
 from emozoo.sources import shortened
 
@@ -28,9 +28,10 @@ PIXEL_LIMIT, SIDE_LIMIT = 100_000_000, 1 << 16
 
 
 def check_tta(text: str) -> TTA:
-    """Return a test-time augmentation by name."""
+    """Return a test-time augmentation by name, or raise RecipeError with the names that there are."""
     if text not in get_args(TTA):
-        raise RecipeError(f"test-time augmentation {text!r}: choose one of {', '.join(get_args(TTA))}")
+        near = suggest(str(text), get_args(TTA))
+        raise RecipeError(f"test-time augmentation {text!r}: choose one of {', '.join(get_args(TTA))}.{near}")
     return cast(TTA, text)
 
 
@@ -94,7 +95,9 @@ class Preprocessor:
 
         Raises:
             ContractError: the images are of another type or shape, as images that `decode` has not made are.
+            RecipeError: no test-time augmentation is called so.
         """
+        check_tta(tta)
         shape = (self.config.channels, self.config.size, self.config.size)
         if images.dtype != torch.uint8 or tuple(images.shape[-3:]) != shape or images.ndim not in (4, 6):
             size = ", ".join(map(str, shape))
