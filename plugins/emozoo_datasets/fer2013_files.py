@@ -125,9 +125,10 @@ def _add(table: _Table, columns: Sequence[str], cells: Sequence[str], split: str
     cell = dict(zip(columns, cells, strict=True))
     if "usage" in cell:
         split = _usage(cell["usage"])
-    label = label_index(cell["emotion"]) if "emotion" in cell else -1
     word = canonical(cell.get("emotionlabel", "").partition("=")[2])
-    if word in FER2013_LABELS and word != FER2013_LABELS[label]:
+    named = FER2013_LABELS.index(word) if word in FER2013_LABELS else -1
+    label = label_index(cell["emotion"]) if "emotion" in cell else named
+    if named not in (-1, label):
         raise DataError(
             f"columns emotion and emotionLabel disagree: {cell['emotion']} and {cell['emotionlabel']}"
         )

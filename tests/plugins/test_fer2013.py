@@ -129,6 +129,12 @@ def test_a_number_that_no_row_of_the_split_has_is_no_row(tmp_path):
     assert _numbers(write(tmp_path / "PublicTest.csv", header, rows)) == [-1, 28709], "not of the whole file"
 
 
+def test_a_test_split_without_numbers_for_labels_takes_them_from_their_names(tmp_path):
+    rows = [["3=Happy", TEXTS[3]], ["", TEXTS[0]]]
+    write(tmp_path / "test.csv", ["emotionLabel", "pixels"], rows)
+    assert Fer2013(tmp_path).read()["label"][:] == [3, None]
+
+
 def test_a_class_name_that_contradicts_its_number_is_an_error(tmp_path):
     header = ["index", "emotionLabel", "Valence", "Arousal", "Dominance", "emotion", "pixels"]
     write(tmp_path / "outputTrain.csv", header, [[0, "0=Angry", 1, 1, 1, 3, TEXTS[0]]])
