@@ -371,6 +371,19 @@ class Modest(Cost):
     differentiable = False
 
 
+class MeanOfAll(Cost):
+    def prepare(self, train: Targets) -> None:
+        self.centre = train.vad.mean()
+
+    def forward(self, logits: Tensor, vad: Tensor) -> Tensor:
+        return super().forward(logits, vad - self.centre)
+
+
+class Unprepared(Cost):
+    def prepare(self) -> None:
+        pass
+
+
 class ByPosition(Cost):
     def forward(self, logits: Tensor, vad: Tensor) -> Tensor:
         return logits.softmax(-1)[:, 0] * vad[:, 0].square()

@@ -62,6 +62,11 @@ def test_every_installed_component_keeps_its_contract(component, faces, tmp_path
     CHECKS[component.kind](component.qualified, **given)
 
 
+@pytest.mark.parametrize("options", [{}, {"learned": True}, {"distance": "euclidean"}], ids=str)
+def test_prototypes_that_the_training_targets_give_keep_the_contract_of_costs(options):
+    testing.check_consistency("prototype", {"prototypes": "annotated", **options})
+
+
 @pytest.fixture(scope="module", autouse=True)
 def faulty_components(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Every class of tests/faulty.py, installed as a component of its base's kind, under its own name."""
@@ -207,6 +212,8 @@ def test_a_fault_of_a_head_is_found_and_named(name, message):
         ),
         ("RootOfZero", r"its gradient is not finite"),
         ("Volatile", r"built anew and given its state, it has other costs"),
+        ("MeanOfAll", r"costs lie between nan and nan"),
+        ("Unprepared", r"prepare\(train\) with some targets missing raised TypeError"),
         ("AllDimensions", r"for the dimension 'valence' alone it ends in KeyError\('dominance'\)"),
     ],
 )

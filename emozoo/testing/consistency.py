@@ -8,8 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from emozoo.contracts import Targets
 from emozoo.errors import EmozooError, PluginLoadError
 from emozoo.labels import DIMENSIONS, FER2013_LABELS
+from emozoo.testing.head import some_targets
 from emozoo.testing.parts import check_gradients, check_module, check_shape, close, seeded
 from emozoo.testing.subject import Subject, check_options
 
@@ -38,6 +40,8 @@ def check_consistency(
     subject = Subject("consistency", name, options, tuple(labels), tuple(dimensions))
     check_options(subject)
     cost = subject.build()
+    with subject.doing("prepare(train) with some targets missing"):
+        _prepare(cost, _train(len(labels)))
     check_module(subject, cost, differentiable=bool)
     logits, vad = 3 * seeded(SAMPLES, len(labels)), seeded(SAMPLES, len(dimensions) + 1)[:, 1:].tanh()
     values = _check_values(subject, cost, logits, vad)
@@ -45,6 +49,20 @@ def check_consistency(
     _check_order(subject, cost, logits, vad, values)
     _check_gpu(subject, cost, logits, vad, values)
     _check_state(subject, cost, logits, vad, values)
+
+
+def _train(classes: int) -> Targets:
+    """Return training targets, of some of which the label or the values are not known."""
+    targets = some_targets(SAMPLES, classes)
+    targets.label[::7] = torch.nan
+    targets.vad[::5] = torch.nan
+    return targets
+
+
+def _prepare(cost: Any, train: Targets) -> None:
+    """Show a cost the training targets where it wants to see them, as training does with each that it builds."""
+    if hasattr(cost, "prepare"):
+        cost.prepare(train)
 
 
 def _check_gpu(subject: Subject, cost: Any, logits: Tensor, vad: Tensor, expected: Tensor) -> None:
@@ -119,6 +137,8 @@ def _check_order(subject: Subject, cost: Any, logits: Tensor, vad: Tensor, expec
         return
     with subject.doing("building it for labels and dimensions in another order"):
         other = subject.resolved.build(labels[::-1], dimensions[::-1])
+        train = _train(len(labels))
+        _prepare(other, Targets(train.label.flip(1), train.vad))
         turned = other.eval()(logits.flip(1), vad.flip(1)).detach()
     subject.require(
         close(turned, expected),
@@ -136,7 +156,7 @@ def _check_order(subject: Subject, cost: Any, logits: Tensor, vad: Tensor, expec
 
 
 def _check_state(subject: Subject, cost: Any, logits: Tensor, vad: Tensor, expected: Tensor) -> None:
-    """Check that a checkpoint brings it back: built anew and given its state, it is the same."""
+    """Check that a checkpoint brings it back: built anew, prepared and given its state, it is the same."""
     with torch.no_grad():
         for parameter in cost.parameters():
             parameter.add_(0.1)
@@ -146,10 +166,11 @@ def _check_state(subject: Subject, cost: Any, logits: Tensor, vad: Tensor, expec
         subject.doing("loading its state into a new one", "Keep all state in parameters and buffers"),
     ):
         again = subject.build()
+        _prepare(again, _train(logits.shape[1]))
         again.load_state_dict(cost.state_dict())
         values = again.eval()(logits, vad)
     subject.require(
         torch.equal(values, expected),
         "built anew and given its state, it has other costs",
-        "Keep all that forward uses in options, parameters and buffers",
+        "Keep all that forward uses in options, parameters and buffers, or make it in prepare",
     )
