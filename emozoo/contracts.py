@@ -3,7 +3,7 @@
 Plugins import this module, `emozoo.labels`, `emozoo.errors` and `emozoo.evaluation.metrics`, and nothing else of
 the core but `emozoo.registry.build`, with which a component that is made of others builds them by name. The
 options of a component are the annotated keyword-only parameters of its constructor: the registry checks a recipe
-against them, so a component needs no schema of its own.
+against them, so a component needs no schema of its own. An option that is a component itself is marked `Nested`.
 """
 
 from __future__ import annotations
@@ -33,6 +33,21 @@ Playlists and scripts are none: they make FFmpeg open other files and addresses.
 
 FRAME_LIMIT = 1 << 26
 """Pixels a frame above which a video is refused undecoded (FFmpeg's option `max_pixels`); 8K has half of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Nested:
+    """Marks an option that is a component: `backbone: Annotated[Mapping[str, Any], Nested("backbone")]`.
+
+    A recipe gives it a table as any component's, `{ name = "resnet18", width = 32 }`, or nothing where the type allows
+    None. The constructor is given the table with the name qualified and every option checked and filled in, and
+    builds it with `emozoo.registry.build`. A saved model holds that table, and requires the component's distribution.
+
+    Attributes:
+        kind: of the component, as the contracts below call it.
+    """
+
+    kind: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -296,7 +296,7 @@ def _plain(parts: dict[str, registry.Resolved]) -> dict[str, Any]:
 def _requirements(parts: dict[str, registry.Resolved]) -> dict[str, str]:
     found: dict[str, str] = {}
     for part in parts.values():
-        found |= registry.requirement_of(part.component)
+        found |= part.requires
     return found
 
 

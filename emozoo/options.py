@@ -5,10 +5,11 @@ from __future__ import annotations
 import functools
 import inspect
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, get_args
 
+from emozoo.contracts import Nested
 from emozoo.errors import PluginLoadError, RecipeError
 from emozoo.trees import explain, keys_at, plain
 
@@ -37,6 +38,20 @@ def check_options(function: Callable[..., Any], options: Mapping[str, Any], wher
 def option_names(function: Callable[..., Any]) -> list[str]:
     """Return the names of a component's options."""
     return keys_at(options_schema(function), ())
+
+
+def nested_kinds(function: Callable[..., Any]) -> dict[str, str]:
+    """Return the kinds of those options of a component that are components themselves."""
+    fields = options_schema(function).model_fields.values()
+    marks = {field.alias: [*field.metadata, *_arguments(field.annotation)] for field in fields}
+    return {name: mark.kind for name, found in marks.items() for mark in found if isinstance(mark, Nested)}
+
+
+def _arguments(annotation: Any) -> Iterator[Any]:
+    """Yield all that an annotation is made of, at any depth: a mark may stand inside `Annotated[...] | None`."""
+    for argument in get_args(annotation):
+        yield argument
+        yield from _arguments(argument)
 
 
 def plain_options(options: Mapping[str, Any], where: str) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from emozoo.errors import (
     UnknownComponentError,
     suggest,
 )
-from emozoo.options import check_options, option_names, plain_options
+from emozoo.options import check_options, nested_kinds, option_names, plain_options
 
 if TYPE_CHECKING:
     from importlib.metadata import Distribution, EntryPoint
@@ -278,6 +278,16 @@ class Resolved:
     """Qualified, with the member where there is one."""
     options: dict[str, Any]
     where: str
+    nested: tuple[Resolved, ...] = ()
+    """The components among its options, which `options` holds as tables."""
+
+    @property
+    def requires(self) -> dict[str, str]:
+        """The distributions, and their version ranges, that a saved model needs for it and for what it is made of."""
+        found = requirement_of(self.component)
+        for part in self.nested:
+            found |= part.requires
+        return found
 
     @property
     def plain(self) -> dict[str, Any]:
@@ -315,19 +325,41 @@ def resolve(kind: str, name: str, options: Mapping[str, Any], where: str) -> Res
 
     Raises:
         RecipeError: an option is unknown, missing or of the wrong type.
+        UnknownComponentError, AmbiguousComponentError, PluginAPIError: see `find`.
         PluginLoadError: the plugin failed; its own error is chained.
     """
     component = find(kind, name)
     factory = load(component)
     _, _, member = _split(name)
-    given = {"member": member, **options} if member else dict(options)
-    if member and given["member"] != member:
-        raise RecipeError(f"{where}: the name {name!r} and the option member = {given['member']!r} disagree")
-    if member and "member" not in option_names(factory):
-        raise RecipeError(f"{where}.name: {component.qualified!r} has no members; leave out {'/' + member!r}")
-    checked = check_options(factory, given, where)
+    if member:
+        if "member" not in option_names(factory):
+            raise RecipeError(
+                f"{where}.name: {component.qualified!r} has no members; leave out {'/' + member!r}"
+            )
+        if options.get("member", member) != member:
+            raise RecipeError(
+                f"{where}: the name {name!r} and the option member = {options['member']!r} disagree"
+            )
+        options = {**options, "member": member}
+    checked = check_options(factory, options, where)
+    nested = {
+        option: _resolve_nested(inner, checked[option], f"{where}.{option}")
+        for option, inner in nested_kinds(factory).items()
+        if checked[option] is not None
+    }
+    checked |= {option: part.plain for option, part in nested.items()}
     qualified = component.qualified + (f"/{checked['member']}" if checked.get("member") else "")
-    return Resolved(component, factory, qualified, checked, where)
+    return Resolved(component, factory, qualified, checked, where, tuple(nested.values()))
+
+
+def _resolve_nested(kind: str, table: Any, where: str) -> Resolved:
+    if not isinstance(table, Mapping) or not isinstance(table.get("name"), str):
+        raise RecipeError(
+            f"{where}: which {kind}? Write its name beside its options, {{ name = '...' }}; "
+            "`emozoo plugins list` has the names"
+        )
+    options = {key: value for key, value in table.items() if key != "name"}
+    return resolve(kind, table["name"], options, where)
 
 
 def build(kind: str, name: str, options: Mapping[str, Any], *context: Any, where: str) -> Any:

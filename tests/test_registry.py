@@ -27,8 +27,9 @@ Write = Callable[..., Path]
 
 TOY = """
     from __future__ import annotations
-    from typing import Annotated, Literal, TYPE_CHECKING
+    from typing import Annotated, Any, Literal, TYPE_CHECKING
     from pydantic import Field
+    from emozoo.contracts import Nested
     if TYPE_CHECKING:
         from nowhere import Context
 
@@ -50,6 +51,14 @@ TOY = """
     class Family:
         def __init__(self, in_channels: int, *, member: str, depth: int = 1) -> None:
             self.given = (member, depth)
+
+    class Pair:
+        def __init__(
+            self, in_channels: int, *,
+            inner: Annotated[dict[str, Any], Nested("backbone")] = {"name": "needy", "size": 5},
+            other: Annotated[dict[str, Any], Nested("head")] | None = None,
+        ) -> None:
+            self.given = (inner, other)
 
     class Plain:
         pass
@@ -467,6 +476,62 @@ def test_a_component_whose_options_cannot_be_read_or_saved_is_the_plugin_s_failu
         registry.resolve("backbone", "bare", {}, "model.backbone")
     with pytest.raises(PluginLoadError, match=r"default cannot be saved as JSON: model\.backbone\.scale"):
         _ = registry.resolve("backbone", "inf", {}, "model.backbone").plain
+
+
+# --- components that are options of others ------------------------------------------------------------------------
+
+
+def test_a_component_in_an_option_is_given_and_kept_in_full_name_and_every_option(write):
+    write("emozoo-toy", {"pair": "Pair", "needy": "Needy"})
+    write("emozoo-zoo", {"zoo": "Family"})
+    by_default = registry.resolve("backbone", "pair", {}, "model.backbone")
+    inner = {"name": "emozoo-toy:needy", "size": 5}
+    assert by_default.plain == {"name": "emozoo-toy:pair", "inner": inner, "other": None}
+    chosen = registry.resolve("backbone", "pair", {"inner": {"name": "zoo/a"}}, "model.backbone")
+    assert chosen.build(1).given == ({"name": "emozoo-zoo:zoo/a", "depth": 1}, None)
+    assert chosen.plain["inner"] == {"name": "emozoo-zoo:zoo/a", "depth": 1}
+    table = dict(chosen.plain)
+    assert registry.resolve("backbone", table.pop("name"), table, "model.backbone").plain == chosen.plain
+
+
+def test_a_model_needs_the_distributions_of_components_in_options_however_deep(write):
+    write("emozoo-toy", {"pair": "Pair"}, version="1.2")
+    write("emozoo-zoo", {"zoo": "Family"}, version="0.3")
+    write("emozoo-five", {"five": "Toy"}, version="5.0", group="emozoo.heads")
+    options = {"inner": {"name": "pair", "inner": {"name": "zoo/a"}, "other": {"name": "five"}}}
+    found = registry.resolve("backbone", "pair", options, "model.backbone").requires
+    assert found == {"emozoo-toy": ">=1.2,<2", "emozoo-zoo": ">=0.3,<0.4", "emozoo-five": ">=5.0,<6"}
+
+
+@pytest.mark.parametrize(
+    ("inner", "error", "message"),
+    [
+        (
+            {"name": "toy", "sise": 3},
+            RecipeError,
+            r"model\.backbone\.inner\.sise: unknown key\. Did you mean 'size'",
+        ),
+        (
+            {"name": "pair", "inner": {"name": "toy", "size": 0}},
+            RecipeError,
+            r"model\.backbone\.inner\.inner\.size: should be greater than 0",
+        ),
+        ({"size": 4}, RecipeError, r"model\.backbone\.inner: which backbone\? Write its name"),
+        ({"name": 4}, RecipeError, r"model\.backbone\.inner: which backbone\? Write its name"),
+        ("toy", RecipeError, r"model\.backbone\.inner: should be a table \(given: 'toy'\)"),
+        (None, RecipeError, r"model\.backbone\.inner: should be a table \(given: None\)"),
+        ({"name": "resnet81"}, UnknownComponentError, "no backbone is called 'resnet81'"),
+        ({"name": "twin"}, AmbiguousComponentError, "write emozoo-one:twin or emozoo-two:twin"),
+    ],
+)
+def test_what_is_wrong_with_a_component_in_an_option_is_said_before_anything_is_built(
+    write, inner, error, message
+):
+    write("emozoo-toy", {"pair": "Pair", "toy": "Toy"})
+    write("emozoo-one", {"twin": "Toy"})
+    write("emozoo-two", {"twin": "Toy"})
+    with pytest.raises(error, match=message):
+        registry.resolve("backbone", "pair", {"inner": inner}, "model.backbone")
 
 
 @pytest.mark.parametrize(

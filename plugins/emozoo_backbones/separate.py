@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from emozoo.errors import RecipeError
+from emozoo.contracts import Nested
 from emozoo.registry import build
 
 
@@ -22,25 +22,19 @@ class Separate(nn.Module):
 
     Args:
         in_channels: C.
-        backbone: the component that is copied, with its options: { name = "resnet18", width = 32 }; a resnet18 with
-            its own defaults if left out.
+        backbone: the component that is copied, with its options: { name = "resnet18", width = 32 }.
         copies: how many there are.
-
-    Raises:
-        RecipeError: the component has no name.
     """
 
     def __init__(
         self,
         in_channels: int,
         *,
-        backbone: dict[str, Any] | None = None,
+        backbone: Annotated[Mapping[str, Any], Nested("backbone")] = {"name": "resnet18"},
         copies: Annotated[int, Field(gt=0)] = 4,
     ) -> None:
         super().__init__()
-        self.copies = nn.ModuleList(
-            _copy(backbone or {"name": "resnet18"}, in_channels) for _ in range(copies)
-        )
+        self.copies = nn.ModuleList(_copy(backbone, in_channels) for _ in range(copies))
         first: Any = self.copies[0]
         self.out_features = copies * first.out_features
         self.input_kind = first.input_kind
@@ -58,7 +52,5 @@ class Separate(nn.Module):
 
 
 def _copy(backbone: Mapping[str, Any], in_channels: int) -> nn.Module:
-    if "name" not in backbone:
-        raise RecipeError("model.backbone.backbone: which is copied? Write { name = 'resnet18' } or another")
     options = {key: value for key, value in backbone.items() if key != "name"}
     return build("backbone", backbone["name"], options, in_channels, where="model.backbone.backbone")

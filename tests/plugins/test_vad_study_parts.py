@@ -16,7 +16,7 @@ from emozoo.contracts import Targets
 from emozoo.errors import DataError, RecipeError
 from emozoo.labels import FER2013_LABELS
 from emozoo.model import EmotionModel
-from emozoo.registry import build
+from emozoo.registry import build, resolve
 from emozoo_consistency.prototype import PrototypeCost
 from emozoo_datasets.fer2013 import Fer2013
 from emozoo_heads.vad import VADHead
@@ -177,5 +177,12 @@ def test_a_head_sees_its_own_part_of_the_features_alone() -> None:
 def test_a_part_that_there_is_not_is_refused() -> None:
     with pytest.raises(RecipeError, match="no part 3 of 2"):
         build("head", "vad", {"part": [3, 2]}, 8, FER2013_LABELS, where="model.heads.vad")
-    with pytest.raises(RecipeError, match="which is copied"):
+
+
+def test_what_is_copied_is_named_in_full_with_every_option() -> None:
+    inner = {"name": "emozoo:resnet18", "stem": "strided", "width": 4}
+    assert separate_model().config.backbone.options == {"backbone": inner, "copies": 2}
+    by_default = resolve("backbone", "separate", {}, "model.backbone").plain
+    assert by_default["backbone"] == resolve("backbone", "resnet18", {}, "model.backbone").plain
+    with pytest.raises(RecipeError, match=r"model\.backbone\.backbone: which backbone"):
         build("backbone", "separate", {"backbone": {"width": 4}}, 1, where="model.backbone")
