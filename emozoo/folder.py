@@ -260,16 +260,21 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def _read(folder: Path) -> tuple[EmotionModel, bool]:
-    """Return the model of config and weights, and whether these say it all; see `emozoo.weights`."""
+    """Return the model of config and weights, and whether these say it all; see `emozoo.weights`.
+
+    They do not of a component whose distribution is not among the requirements: it may have any version.
+    """
     tree = read_config(folder)
-    check_requirements(tree.pop("requires"), folder)
+    requires = tree.pop("requires")
+    check_requirements(requires, folder)
     config = _config(tree, folder)
     from emozoo.weights import assemble
 
     try:
-        return assemble(config, folder / WEIGHTS)
+        model, exact = assemble(config, folder / WEIGHTS)
     except CorruptModelError as error:
         raise CorruptModelError(f"{folder}: {error}\n{_WAY_OUT}") from error
+    return model, exact and model.requires.keys() <= requires.keys()
 
 
 def _config(tree: Mapping[str, Any], folder: Path) -> ModelConfig:

@@ -235,6 +235,98 @@ def test_an_option_that_is_newer_than_the_model_may_have_a_default_that_changes_
             load_model(folder, "cpu")
 
 
+# --- components in options of others --------------------------------------------------------------------------
+
+TINY = """
+import torch
+from torch import nn
+
+class Relu(nn.Module):
+    input_kind, f = "frames", torch.relu
+    def __init__(self, in_channels: int, *, width: int = 8) -> None:
+        super().__init__()
+        self.out_features = width
+        self.conv = nn.Conv2d(in_channels, width, 3)
+    def forward(self, x): return type(self).f(self.conv(x)).mean((2, 3))
+
+class Tanh(Relu):
+    f = torch.tanh
+"""
+
+
+@pytest.fixture
+def sites(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Path]:
+    """Where two distributions lie that both offer a backbone `tiny`; only "relu" is on the path."""
+    found = {name: tmp_path / name for name in ("tanh", "relu")}
+    for name, site in found.items():
+        site.mkdir()
+        install(monkeypatch, site, f"emozoo-{name}", "1.2", {"backbones/tiny": name.title()}, TINY)
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry != str(found["tanh"])])
+    refresh(monkeypatch)
+    return found
+
+
+def copies(tmp_path: Path, **inner: object) -> Path:
+    """A saved model of two copies of `tiny`; its config then names them as an older emozoo did, by `inner`."""
+    backbone = {"name": "separate", "backbone": {"name": "tiny", "width": 6}, "copies": 2}
+    folder = tiny_model(backbone=backbone).save(tmp_path / "m")
+    if inner:
+        config = json.loads((folder / "config.json").read_text())
+        config["backbone"]["backbone"] = inner
+        config["requires"].pop("emozoo-relu", None)
+        (folder / "config.json").write_text(json.dumps(config))
+        write_manifest(folder)
+    return folder
+
+
+def test_what_an_option_names_is_saved_in_full_and_required(sites: dict[str, Path], tmp_path: Path) -> None:
+    config = json.loads((copies(tmp_path) / "config.json").read_text())
+    assert config["backbone"]["backbone"] == {"name": "emozoo-relu:tiny", "width": 6}
+    assert config["requires"]["emozoo-relu"] == ">=1.2,<2"
+    loaded = load_model(tmp_path / "m", "cpu")
+    assert contents(loaded.save(tmp_path / "again")) == contents(tmp_path / "m")
+
+
+def test_a_network_of_the_same_name_of_another_distribution_is_never_taken(
+    sites: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = copies(tmp_path)
+    monkeypatch.syspath_prepend(str(sites["tanh"]))
+    refresh(monkeypatch)
+    assert type(load_model(folder, "cpu").backbone.copies[0]).__name__ == "Relu"
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry != str(sites["relu"])])
+    refresh(monkeypatch)
+    with pytest.raises(MissingPluginError, match=r'pip install "emozoo-relu>=1.2,<2"'):
+        load_model(folder, "cpu")
+
+
+@pytest.mark.parametrize(
+    "inner", [{"name": "tiny", "width": 6}, {"name": "emozoo-relu:tiny", "width": 6}], ids=["short", "full"]
+)
+def test_a_folder_that_does_not_require_what_an_option_names_must_give_the_golden_outputs(
+    sites: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inner: dict
+) -> None:
+    folder = copies(tmp_path, **inner)
+    model = load_model(folder, "cpu")
+    assert model.config.backbone.options["backbone"] == {"name": "emozoo-relu:tiny", "width": 6}
+    assert model.requires["emozoo-relu"] == ">=1.2,<2"
+    code = sites["relu"] / "emozoo_relu.py"
+    code.write_text(TINY.replace("torch.relu", "torch.sigmoid"))
+    monkeypatch.delitem(sys.modules, "emozoo_relu")
+    with pytest.raises(CorruptModelError, match="golden outputs differ"):
+        load_model(folder, "cpu")
+
+
+def test_a_folder_that_names_what_two_distributions_offer_is_not_loaded(
+    sites: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = copies(tmp_path, name="tiny", width=6)
+    monkeypatch.syspath_prepend(str(sites["tanh"]))
+    refresh(monkeypatch)
+    with pytest.raises(CorruptModelError, match="write emozoo-relu:tiny or emozoo-tanh:tiny"):
+        load_model(folder, "cpu")
+
+
 # --- requirements and devices ---------------------------------------------------------------------------------
 
 
