@@ -177,18 +177,40 @@ def _kind(media: Any) -> str:
 def _upright(image: Image, name: str) -> Image:
     """Apply the EXIF orientation and lay transparent images on black; return mode L or RGB."""
     from PIL import Image as pil
-    from PIL import ImageOps
 
     if image.width * image.height > PIXEL_LIMIT or max(image.size) > SIDE_LIMIT:
         limits = f"{PIXEL_LIMIT:,}, and {SIDE_LIMIT:,} a side"
         raise DataError(f"{name}: {image.width}x{image.height} pixels, the limit is {limits}")
-    image = ImageOps.exif_transpose(image)
+    image = _turned(image)
     if image.mode == "F" or image.mode.startswith("I"):  # 16 bits a pixel, or floating
         return _from_array(np.asarray(image) / (1 if image.mode == "F" else 65535), name)
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = pil.alpha_composite(pil.new("RGBA", image.size, (0, 0, 0, 255)), image)
     return image.convert("L" if image.mode in ("1", "L", "LA") else "RGB")
+
+
+def _turned(image: Image) -> Image:
+    """Turn an image as its EXIF says. Of that nothing else is read, since much of it is wrong in sound photos."""
+    from PIL import Image as pil
+    from PIL.ExifTags import Base
+
+    image.load()  # some formats have the EXIF behind the pixels
+    try:
+        orientation = image.getexif().get(Base.Orientation)
+    except Exception:  # what is no EXIF says nothing against the pixels
+        return image
+    turn = pil.Transpose
+    turns = {
+        2: turn.FLIP_LEFT_RIGHT,
+        3: turn.ROTATE_180,
+        4: turn.FLIP_TOP_BOTTOM,
+        5: turn.TRANSPOSE,
+        6: turn.ROTATE_270,
+        7: turn.TRANSVERSE,
+        8: turn.ROTATE_90,
+    }
+    return image.transpose(turns[orientation]) if orientation in turns else image
 
 
 def _from_array(pixels: np.ndarray, name: str) -> Image:

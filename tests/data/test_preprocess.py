@@ -141,6 +141,35 @@ def test_a_photo_is_turned_upright_as_its_exif_says(tmp_path: Path, orientation:
     assert (rgb().decode(tmp_path / "turned.png").permute(1, 2, 0).numpy() == turn(pixels)).all()
 
 
+def oriented(orientation: bytes = b"\x03\x00\x01\x00\x00\x00\x06\x00\x00\x00") -> bytes:
+    """A picture whose EXIF gives an orientation, as type, count and value, beside a time whose type is a wrong one."""
+    start, time = b"II*\x00\x08\x00\x00\x00\x02\x00", b"\x32\x01\x05\x00\x01\x00\x00\x00\x00\x00\x00\x00"
+    buffer = io.BytesIO()
+    exif = b"Exif\x00\x00" + start + b"\x12\x01" + orientation + time + bytes(4)
+    Image.fromarray(smooth(20, 20)).save(buffer, "PNG", exif=exif)
+    return buffer.getvalue()
+
+
+def test_a_photo_is_turned_upright_whatever_else_its_exif_holds() -> None:
+    upright = np.rot90(smooth(20, 20), -1)
+    assert (rgb().decode(oriented()).permute(1, 2, 0).numpy() == upright).all()
+
+
+@pytest.mark.parametrize("exif", [b"Exif\x00\x00no TIFF", b"\x00"])
+def test_a_sound_photo_whose_exif_cannot_be_read_is_taken_as_it_is_stored(exif: bytes) -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(smooth(20, 20)).save(buffer, "PNG", exif=exif)
+    assert (rgb().decode(buffer.getvalue()).permute(1, 2, 0).numpy() == smooth(20, 20)).all()
+
+
+@pytest.mark.parametrize(
+    "orientation", [b"\x03\x00\x01\x00\x00\x00\x09\x00\x00\x00", b"\x02\x00\x01\x00\x00\x0066\x00\x00"]
+)
+def test_an_orientation_that_means_nothing_turns_nothing(orientation: bytes) -> None:
+    decoded = rgb().decode(oriented(orientation))
+    assert (decoded.permute(1, 2, 0).numpy() == smooth(20, 20)).all()
+
+
 # --- fit ------------------------------------------------------------------------------------------------------
 
 
@@ -282,8 +311,16 @@ def test_views_of_undecoded_pixels_are_refused() -> None:
 
 def test_the_names_of_test_time_augmentation_are_known() -> None:
     assert [check_tta(name) for name in ("none", "flip", "ten-crop")] == ["none", "flip", "ten-crop"]
-    with pytest.raises(RecipeError, match="'tencrop': choose one of none, flip, ten-crop"):
+    wrong = r"'tencrop': choose one of none, flip, ten-crop\. Did you mean 'ten-crop'\?"
+    with pytest.raises(RecipeError, match=wrong):
         check_tta("tencrop")
+    pixels: Any = torch.zeros(1, 1, 20, 20, dtype=torch.uint8)
+    unknown: Any = "tencrop"
+    with pytest.raises(RecipeError, match=wrong):
+        GREY.views(pixels, unknown)
+    for unknown in (None, True, 10):
+        with pytest.raises(RecipeError, match=f"{unknown}: choose one of none, flip, ten-crop"):
+            GREY.views(pixels, unknown)
 
 
 def test_real_photos_decode_as_pil_does(real_data: Path) -> None:
