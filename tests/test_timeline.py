@@ -189,6 +189,18 @@ def test_a_damaged_video_gives_what_it_holds_and_says_what_it_lacks(
     assert found.damaged.startswith("1 of its frames cannot be read; the first: ")
 
 
+def test_all_of_a_video_is_judged_whose_file_is_two_joined_end_to_end(
+    model: EmotionModel, tmp_path: Path
+) -> None:
+    part = write_video(tmp_path / "part.ts", scenes(50, {})).read_bytes()
+    (tmp_path / "both.ts").write_bytes(part + part)
+    found: Any = model.predict(tmp_path / "both.ts", faces="none", window=1.0)
+    assert (found.frames, found.seconds) == (100, pytest.approx(99 / 25))
+    assert [window.start for window in found.tracks[0].windows] == pytest.approx([0, 1, 2, 3])
+    assert [window.end for window in found.tracks[0].windows] == pytest.approx([0.96, 1.96, 2.96, 3.96])
+    assert found.damaged == "its times begin anew, as in joined files, and are counted on: 1"
+
+
 def test_rows_of_photos_and_videos_have_the_same_columns_in_every_format(
     video_model: EmotionModel, media: Path, tmp_path: Path
 ) -> None:

@@ -2,26 +2,58 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     import av
     from av.video.frame import VideoFrame
 
 
-class Clock:
-    """The times of a file's packets, which are those of its frames.
+JUMP = 0.1
+"""Seconds by which times of decoding go back where files were joined; within a file they never do."""
+
+
+class Joint(NamedTuple):
+    """Where files were joined end to end, so that times begin anew.
 
     Attributes:
+        position: of the first packet after it, bytes from the start of the file; infinite where that is not known.
+        shift: seconds by which times from there on are put off, so that they go on.
+    """
+
+    position: float
+    shift: float
+
+
+class Clock:
+    """The times of a file's packets, which are those of its frames, and go on where they begin anew.
+
+    Attributes:
+        joints: where they do.
         empty: how many places for frames are known to hold none.
     """
 
-    empty = 0
+    def __init__(self, rate: float) -> None:
+        self.joints: list[Joint] = []
+        self.empty = 0
+        self._rate = rate
+        self._decoded = self._shown = -math.inf
 
     def stamp(self, packet: av.Packet) -> None:
         """Take in the next packet that holds a frame, and put its times right."""
+        if packet.dts is None:
+            return
+        decoded = float(packet.dts * packet.time_base)
+        if decoded < self._decoded - JUMP:
+            position = math.inf if packet.pos is None else packet.pos
+            self.joints.append(Joint(position, self._shown + 1 / self._rate - shown_at(packet)))
+        self._decoded = decoded
+        if self.joints:
+            put_off(packet, self.joints[-1].shift)
+        self._shown = max(self._shown, shown_at(packet))
 
     def lose(self) -> None:
         """Let go of the last packet, which does not decode."""
@@ -38,7 +70,8 @@ class AviClock(Clock):
     as any other.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, rate: float) -> None:
+        super().__init__(rate)
         self._due: deque[int] = deque()
         self._next = self._longest = 0
 
@@ -61,3 +94,15 @@ class AviClock(Clock):
         """Give frames the times that are due next."""
         for frame in frames:
             frame.pts = self._due.popleft() if self._due else None
+
+
+def shown_at(packet: av.Packet) -> float:
+    """Return when what is in a packet is shown or heard, seconds of the file's time."""
+    return float((packet.dts if packet.pts is None else packet.pts) * packet.time_base)
+
+
+def put_off(packet: av.Packet, seconds: float) -> None:
+    """Move the times of a packet."""
+    ticks = round(seconds / packet.time_base)
+    packet.pts = None if packet.pts is None else packet.pts + ticks
+    packet.dts = None if packet.dts is None else packet.dts + ticks

@@ -25,6 +25,10 @@ Threads = Literal["NONE", "SLICE"]
 """How a file is decoded: NONE in the workers of a loader, SLICE elsewhere."""
 
 
+LEAST = 1e-4
+"""Seconds from one frame to the next, where a file has them at the same time or in disorder."""
+
+
 class MediaFile:
     """An open file that holds a video, to be closed by a `with` block.
 
@@ -62,6 +66,7 @@ class VideoFile(MediaFile):
         decoded: frames decoded so far.
         rate: frames a second, as the header has it.
         clock: of the times of its packets and frames.
+        begin: the first frame's time by that clock, seconds; known when it has decoded, if the file has times.
     """
 
     def __init__(self, path: Path, threads: Threads) -> None:
@@ -71,11 +76,12 @@ class VideoFile(MediaFile):
         self._broken_off = False
         self._last = 0.0
         self._first: VideoFrame | None = None
-        self.clock = AviClock() if self._container.format.name == "avi" else Clock()
         self.stream.thread_type = threads
         self.stream.codec_context.options = {"max_pixels": str(FRAME_LIMIT)}
         self.tick = float(self.stream.time_base or 0)
         self.rate = float(self.stream.average_rate or self.stream.guessed_rate or 25)
+        self.begin: float | None = None
+        self.clock = (AviClock if self._container.format.name == "avi" else Clock)(self.rate)
 
     def packets(self) -> Iterator[av.Packet]:
         """Yield the packets of the video, and at the end an empty one, which flushes the decoder."""
@@ -109,14 +115,15 @@ class VideoFile(MediaFile):
         return frames
 
     def frames(self) -> Iterator[tuple[float, VideoFrame]]:
-        """Yield (seconds after the first frame, frame) of every frame that decodes."""
-        begin, time = None, 0.0
+        """Yield (seconds after the first frame, frame) of every frame that decodes, each later than the one before."""
+        time = 0.0
         for number, frame in enumerate(self._decoded()):
+            going_on = time + 1 / self.rate if number else 0.0
             if frame.time is None:
-                time += 1 / self.rate if number else 0
+                time = going_on
             else:
-                begin = frame.time if begin is None else begin
-                time = frame.time - begin
+                self.begin = frame.time - going_on if self.begin is None else self.begin
+                time = max(frame.time - self.begin, time + LEAST if number else 0.0)
             yield time, frame
 
     def _decoded(self) -> Iterator[VideoFrame]:
@@ -161,6 +168,9 @@ class VideoFile(MediaFile):
             f"frames that do not decode: {lost}": lost > 0,
             f"decoded frames that show damage: {self._flagged}": self._flagged,
             f"it cannot be read beyond frame {self.held}": self._broken_off,
+            f"its times begin anew, as in joined files, and are counted on: {len(self.clock.joints)}": bool(
+                self.clock.joints
+            ),
             f"its header says {declared} frames, it holds {self.held}": ended and declared > held,
             f"its header says {duration:.1f} s, its frames end at {self._last:.1f} s": ended
             and duration - self._last > max(1.0, 0.1 * duration),

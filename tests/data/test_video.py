@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import warnings
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -128,6 +129,42 @@ def test_an_avi_file_that_is_cut_short_says_so_though_it_leaves_out_frames(tmp_p
 
 def test_the_frames_after_one_that_is_lost_of_an_avi_file_keep_their_time(holed: Path) -> None:
     assert read_frames(holed, np.array([4, 5])).times == pytest.approx([4 / 25, 7 / 25])
+
+
+JOINED = {"joined.ts": {}, "joined.mpg": {"codec": "mpeg2video", "b_frames": 2}, "plain.ts": {"b_frames": 0}}
+
+
+def joined(path: Path, *counts: int, **options: Any) -> Path:
+    """Videos joined end to end, whose frames are numbered through."""
+    content, first = b"", 0
+    for count in counts:
+        part = path.with_name(f"{first}-{path.name}")
+        content += write_video(part, [barred(first + n) for n in range(count)], **options).read_bytes()
+        first += count
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize("name", JOINED)
+def test_where_files_were_joined_times_go_on_and_it_is_said(name: str, tmp_path: Path) -> None:
+    path = joined(tmp_path / name, 40, 25, 30, **JOINED[name])
+    frames, facts = read_frames(path, np.arange(95)), probe(path)
+    assert numbers_of(frames.pixels) == list(range(95))
+    assert frames.times == pytest.approx(np.arange(95) / 25, abs=1e-4)
+    assert (facts.frames, facts.fps, facts.seconds) == (95, pytest.approx(25), pytest.approx(95 / 25))
+    assert not facts.variable
+    assert (
+        frames.damaged == facts.damaged == "its times begin anew, as in joined files, and are counted on: 2"
+    )
+    assert read_frames(path, np.arange(20)).damaged is None
+
+
+def test_no_frame_is_shown_before_the_one_before_it(tmp_path: Path) -> None:
+    path = joined(tmp_path / "scraps.ts", 2, 2, 2, 40, b_frames=0)
+    frames = read_frames(path, np.arange(46))
+    assert numbers_of(frames.pixels) == list(range(46))
+    assert (np.diff(frames.times) > 0).all()
+    assert frames.times[-1] == pytest.approx(45 / 25, abs=0.3)
 
 
 def test_real_videos_have_the_frames_that_decode_whatever_their_headers_say(real_data: Path) -> None:
