@@ -53,7 +53,7 @@ def with_sound(
 def loudness(path: Path) -> np.ndarray:
     """How loud a video is in each 50 ms after its first frame."""
     resampler = av.AudioResampler("flt", "mono", RATE)
-    found = np.zeros(round(4 * SECONDS * RATE), np.float32)
+    found = np.zeros(round(8 * SECONDS * RATE), np.float32)
     with av.open(str(path)) as container:
         for frame in container.decode(audio=0):
             for part in resampler.resample(frame):
@@ -66,6 +66,17 @@ def copied(source: Path) -> Path:
     """The annotated copy of a video."""
     found: Any = seeing_model().predict(source, faces="none")
     return annotate_video(source.with_name("copy.mp4"), found)
+
+
+def assert_heard(copy: Path, *spans: tuple[float, float], until: float = SECONDS) -> None:
+    """Claim that a copy sounds in the spans, in seconds, and is silent elsewhere."""
+    heard = loudness(copy)[: round(until * 20)] > 0.1
+    expected = np.zeros(len(heard), bool)
+    for start, end in spans:
+        expected[round(start * 20) : round(end * 20)] = True
+    assert (heard == expected).mean() >= 0.95, "an encoder may blur an edge"
+    edges = np.flatnonzero(np.diff(expected.astype(int)))
+    assert np.flatnonzero(np.diff(heard.astype(int))) == pytest.approx(edges, abs=1)
 
 
 @pytest.mark.parametrize("begin", [0.0, 0.5])
@@ -85,6 +96,29 @@ def test_a_beep_is_heard_in_the_copy_when_it_is_in_the_video(
         assert [stream.codec_context.name for stream in container.streams] == ["h264", "aac"]
         assert container.streams.audio[0].channels == channels
     assert len(read_frames(copy, np.arange(50)).index) == 50
+
+
+def test_a_video_that_begins_between_keyframes_is_in_step_with_its_sound(tmp_path: Path) -> None:
+    whole = with_sound(tmp_path / "whole.ts", beeps((1.0, 1.2)), codec="aac")
+    with av.open(str(whole)) as container:
+        fourth = [packet.pos for packet in container.demux(video=0) if packet.size][3]
+    source = tmp_path / "cut.ts"
+    source.write_bytes(whole.read_bytes()[fourth // 188 * 188 :])
+    copy = copied(source)
+    assert len(read_frames(copy, np.arange(38)).index) == 38, "a frame in twelve is a keyframe"
+    assert_heard(copy, (1.0 - 12 / 25, 1.2 - 12 / 25), until=38 / 25)
+
+
+@pytest.mark.parametrize("silent", [False, True])
+def test_where_files_were_joined_each_is_in_step_with_its_sound(silent: bool, tmp_path: Path) -> None:
+    first = with_sound(
+        tmp_path / "1.ts", np.zeros(800, np.float32) if silent else beeps((0.5, 0.7)), codec="aac"
+    )
+    second = with_sound(tmp_path / "2.ts", beeps((0.0, 0.2), (1.5, 1.6)), codec="aac")
+    source = tmp_path / "both.ts"
+    source.write_bytes(first.read_bytes() + second.read_bytes() + second.read_bytes())
+    spans = [(2.0, 2.2), (3.5, 3.6), (4.0, 4.2), (5.5, 5.6)]
+    assert_heard(copied(source), *([] if silent else [(0.5, 0.7)]), *spans, until=6.0)
 
 
 def test_sound_ends_with_the_last_frame(tmp_path: Path) -> None:
