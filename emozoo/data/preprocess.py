@@ -181,6 +181,14 @@ def _upright(image: Image, name: str) -> Image:
     if image.width * image.height > PIXEL_LIMIT or max(image.size) > SIDE_LIMIT:
         limits = f"{PIXEL_LIMIT:,}, and {SIDE_LIMIT:,} a side"
         raise DataError(f"{name}: {image.width}x{image.height} pixels, the limit is {limits}")
+    if image.mode == "I" and image.format not in (
+        "PNG",
+        "PPM",
+    ):  # of which Pillow gives 16 bits a pixel as 32
+        raise DataError(
+            f"{name}: pixels are 32-bit integers (mode I), and nothing tells which is white; convert it to mode L "
+            "(0..255), I;16 (0..65535) or F (0 to 1)"
+        )
     image = _turned(image)
     if image.mode == "F" or image.mode.startswith("I"):  # 16 bits a pixel, or floating
         return _from_array(np.asarray(image) / (1 if image.mode == "F" else 65535), name)

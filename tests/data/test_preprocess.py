@@ -107,6 +107,16 @@ def test_sixteen_bits_are_read_at_their_full_range_whatever_the_image_holds() ->
     assert np.abs(decoded - deep / 257).max() <= 0.5 + 1e-6
 
 
+@pytest.mark.parametrize("largest", [255, 30_000])
+def test_integers_of_32_bits_are_read_from_files_that_tell_their_range_and_else_refused(largest: int) -> None:
+    deep = np.random.default_rng(0).integers(0, largest + 1, (20, 20), np.int32)
+    netpbm = b"P5 20 20 65535\n" + deep.astype(">u2").tobytes()
+    assert Image.open(io.BytesIO(netpbm)).mode == "I"
+    assert np.abs(GREY.decode(netpbm)[0].numpy() - deep / 257).max() <= 0.5 + 1e-6
+    with pytest.raises(DataError, match=r"image: pixels are 32-bit integers .*convert it to mode L"):
+        GREY.decode(Image.fromarray(deep))
+
+
 def test_floating_images_lie_between_0_and_1() -> None:
     values = np.random.default_rng(0).random((20, 20)).astype(np.float32)
     assert torch.equal(GREY.decode(Image.fromarray(values)), GREY.decode(values))
