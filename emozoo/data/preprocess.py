@@ -42,7 +42,7 @@ class Preprocessor:
         self.config = config
 
     def decode(self, media: Any, name: str = "image") -> Tensor:
-        """Return uint8 (C, size, size) from a path, encoded bytes, a PIL image, an array or a tensor.
+        """Return uint8 (C, size, size) of an image; see `open_image` for what may be one.
 
         Arrays are (H, W) or (H, W, C), tensors (H, W) or (C, H, W); either uint8 or floating in [0, 1]; three
         channels are RGB.
@@ -123,7 +123,15 @@ class Preprocessor:
 
 
 def open_image(media: Any, name: str = "image") -> Image:
-    """Return a PIL image, upright and opaque, in mode L or RGB, from a path, bytes, PIL image, array or tensor."""
+    """Return a PIL image, upright and opaque, in mode L or RGB.
+
+    Args:
+        media: a path, the bytes of a file, a file opened in binary mode, a PIL image, an array or a tensor.
+        name: what errors call it.
+
+    Raises:
+        DataError: it is no image, damaged, too large, or of an unexpected shape or range.
+    """
     from PIL import Image as pil
 
     if isinstance(media, torch.Tensor):
@@ -134,9 +142,11 @@ def open_image(media: Any, name: str = "image") -> Image:
         return _from_array(media, name)
     if isinstance(media, str | Path) and not os.path.isfile(media):
         raise DataError(f"{shortened(name)}: {_absent(media)}")
-    if not isinstance(media, str | Path | bytes | pil.Image):
+    binary = hasattr(media, "read") and not isinstance(media, io.TextIOBase)
+    if not binary and not isinstance(media, str | Path | bytes | pil.Image):
         raise DataError(
-            f"{name}: cannot read a {type(media).__name__}; give a path, a PIL image, an array or a tensor"
+            f"{name}: cannot read a {type(media).__name__}; give a path, the bytes of a file, a file opened in "
+            "binary mode, a PIL image, an array or a tensor"
         )
     try:
         if isinstance(media, pil.Image):
@@ -168,7 +178,7 @@ def _absent(path: str | Path) -> str:
 
 
 def _kind(media: Any) -> str:
-    kind = None if isinstance(media, bytes) else mimetypes.guess_type(str(media))[0]
+    kind = mimetypes.guess_type(media)[0] if isinstance(media, str | Path) else None
     if kind is not None and kind.startswith("video/"):
         return "a video, not an image; save the frames that matter as images"
     return "not an image that can be read (damaged, or another kind of file)"
