@@ -317,6 +317,17 @@ def test_a_folder_that_does_not_require_what_an_option_names_must_give_the_golde
         load_model(folder, "cpu")
 
 
+def test_a_folder_that_names_nothing_where_a_component_is_asked_for_is_not_loaded(tmp_path: Path) -> None:
+    inner = {"name": "resnet18", "stem": "strided", "width": 4}
+    folder = tiny_model(backbone={"name": "separate", "backbone": inner, "copies": 2}).save(tmp_path / "m")
+    config = json.loads((folder / "config.json").read_text())
+    config["backbone"]["backbone"] = None
+    (folder / "config.json").write_text(json.dumps(config))
+    write_manifest(folder)
+    with pytest.raises(CorruptModelError, match=r"model\.backbone\.backbone: should be a table"):
+        load_model(folder, "cpu")
+
+
 def test_a_folder_that_names_what_two_distributions_offer_is_not_loaded(
     sites: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
