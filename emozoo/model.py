@@ -56,7 +56,7 @@ class EmotionModel(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         parts = _resolve(config)
-        self.config = config.model_copy(update=_plain(parts))
+        self.config = config.model_copy(update=_in_full(config, parts))
         self.labels = config.labels
         self.preprocessor = Preprocessor(config.preprocess)
         self.requires = _requirements(parts)
@@ -287,10 +287,11 @@ def _resolve(config: ModelConfig) -> dict[str, registry.Resolved]:
     }
 
 
-def _plain(parts: dict[str, registry.Resolved]) -> dict[str, Any]:
-    plain = {key: Part.model_validate(part.plain) for key, part in parts.items()}
-    heads = {key.partition(".")[2]: part for key, part in plain.items() if key.startswith("heads.")}
-    return {key: part for key, part in plain.items() if not key.startswith("heads.")} | {"heads": heads}
+def _in_full(config: ModelConfig, parts: dict[str, registry.Resolved]) -> dict[str, Any]:
+    """Return the parts of a config with their qualified names and all of their options."""
+    full = {key: Part.model_validate(part.plain) for key, part in parts.items()}
+    heads = {name: full.pop(f"heads.{name}") for name in config.heads}
+    return {**full, "heads": heads}
 
 
 def _requirements(parts: dict[str, registry.Resolved]) -> dict[str, str]:

@@ -60,12 +60,10 @@ def plain_options(options: Mapping[str, Any], where: str) -> dict[str, Any]:
     Raises:
         PluginLoadError: a default value of the component is none.
     """
-    from pydantic import ConfigDict, TypeAdapter
-    from pydantic_core import PydanticSerializationError
+    from pydantic_core import PydanticSerializationError, to_jsonable_python
 
-    adapter = TypeAdapter(dict[str, Any], config=ConfigDict(ser_json_inf_nan="constants"))
-    try:
-        return plain(adapter.dump_python(dict(options), mode="json"), where)
+    try:  # infinities stay themselves, for `plain` to refuse: as null they would be read back as None
+        return plain(to_jsonable_python(dict(options), inf_nan_mode="constants"), where)
     except (PydanticSerializationError, RecipeError) as error:
         raise PluginLoadError(f"{where}: an option's default cannot be saved as JSON: {error}") from error
 

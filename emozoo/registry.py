@@ -47,7 +47,6 @@ GROUPS = {
 MODELS = "emozoo.models"
 """The entry-point group of packages that hold zoo entries."""
 
-
 Status = Literal["ok", "shadowed", "ambiguous", "incompatible"]
 
 
@@ -83,7 +82,7 @@ def discover() -> tuple[Component, ...]:
     `EMOZOO_PLUGINS` limits third-party distributions: "none", or a comma-separated list of names. The filter
     applies before anything is imported. A distribution whose metadata is broken is left out with a warning.
     """
-    components: list[Component] = [c for provided in _scan(_components).values() for c in provided]
+    components = [c for provided in _scan(_components).values() for c in provided]
     providers: dict[tuple[str, str], set[str]] = defaultdict(set)
     for component in components:
         providers[component.kind, component.name].add(component.distribution)
@@ -204,7 +203,7 @@ def find(kind: str, name: str) -> Component:
     candidates = [c for c in discover() if c.kind == kind and c.name == short]
     if distribution:
         candidates = [c for c in candidates if c.distribution == distribution]
-    elif len(candidates) > 1:
+    else:
         candidates = [c for c in candidates if c.distribution == HOME] or candidates
     if not candidates:
         raise UnknownComponentError(_unknown(kind, name))
@@ -221,10 +220,8 @@ def _unknown(kind: str, name: str) -> str:
     known = [c for c in discover() if c.kind == kind]
     names = sorted({c.name for c in known} | {c.qualified for c in known if c.distribution != HOME})
     distribution, short, _ = _split(name)
-    if distribution and distribution not in {c.distribution for c in discover()}:
-        provider = f" No component of a distribution {distribution!r} is installed."
-    else:
-        provider = ""
+    foreign = distribution and distribution not in {c.distribution for c in discover()}
+    provider = f" No component of a distribution {distribution!r} is installed." if foreign else ""
     limit = os.environ.get("EMOZOO_PLUGINS")
     limited = f" EMOZOO_PLUGINS={limit} hides all other plugins." if limit is not None else ""
     return (
