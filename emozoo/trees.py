@@ -144,6 +144,9 @@ def override(tree: Mapping[str, Any], assignments: Sequence[str]) -> dict[str, A
         *parents, last = steps = path.strip().split(".")
         if not equals or not all(steps):
             raise RecipeError(f"--set {assignment!r}: write KEY.PATH=VALUE, such as train.epochs=3")
+        if text.strip() == "null":
+            _leave_out(result, steps, assignment)
+            continue
         node: Any = result
         for key in parents:
             node = _child(node, key, assignment)
@@ -151,10 +154,19 @@ def override(tree: Mapping[str, Any], assignments: Sequence[str]) -> dict[str, A
     return result
 
 
+def _leave_out(node: Any, steps: Sequence[str], assignment: str) -> None:
+    """Take a key out of a tree, or an item out of a list; what a missing table would hold is out already."""
+    *parents, last = steps
+    for key in parents:
+        if isinstance(node, dict) and key not in node:
+            return
+        node = _child(node, key, assignment)
+    if isinstance(node, list) or last in node:
+        del node[_key(node, last, assignment)]
+
+
 def _value(text: str) -> Any:
-    """Return the TOML value that a text is, nothing for "null", or the text itself."""
-    if text.strip() == "null":
-        return None
+    """Return the TOML value that a text is, or the text itself."""
     try:
         table = plain(parse_toml(f"value = {text}"))
     except (ValueError, RecursionError, RecipeError):

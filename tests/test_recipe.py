@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emozoo.errors import RecipeError, UnknownModelError
-from emozoo.recipe import Recipe, load_recipe, override, parse_recipe, recipe_path
+from emozoo.recipe import Recipe, Train, load_recipe, override, parse_recipe, recipe_path
 from emozoo.resolve import resolve_recipe
 
 ZOO = Path(__file__).parents[1] / "cards"
@@ -250,7 +250,6 @@ def test_a_bare_word_is_never_taken_for_a_folder(tmp_path, monkeypatch):
         ("data.root=nan", "data.root", "nan"),
         ("data.root=1\nother = 2", "data.root", "1\nother = 2"),
         ("data.root=", "data.root", ""),
-        ("train.init=null", "train.init", None),
         ("train.init='null'", "train.init", "null"),
     ],
 )
@@ -262,6 +261,31 @@ def test_an_override_takes_a_toml_value_or_else_text(assignment, path, value):
     assert node == value
     assert type(node) is type(value)
     assert tomllib.loads(TEXT) == BASE, "the given tree has changed"
+
+
+@pytest.mark.parametrize(
+    ("assignment", "parent", "left"),
+    [
+        ("train.losses=null", "train", ["epochs", "consistency"]),
+        ("train.epochs = null ", "train", ["losses", "consistency"]),
+        ("train.consistency.0.weight=null", "train.consistency.0", ["name"]),
+        ("train.consistency.0=null", "train.consistency", []),
+        ("train.init=null", "train", ["epochs", "losses", "consistency"]),
+        ("train.augment.flip=null", "train", ["epochs", "losses", "consistency"]),
+    ],
+)
+def test_null_leaves_a_key_out_and_makes_no_table_on_the_way_to_it(assignment, parent, left):
+    node: Any = override(BASE, [assignment])
+    for key in parent.split("."):
+        node = node[int(key) if isinstance(node, list) else key]
+    assert sorted(node) == sorted(left)
+    assert tomllib.loads(TEXT) == BASE, "the given tree has changed"
+
+
+def test_what_is_left_out_of_a_recipe_has_its_default():
+    recipe = parse_recipe(override(BASE, ["train.epochs=null", "train.losses.emotion=null"]))
+    assert recipe.train.epochs == Train().epochs
+    assert recipe.train.losses == {}
 
 
 def test_overrides_are_made_in_order_and_leave_the_rest_alone():
@@ -279,6 +303,8 @@ def test_overrides_are_made_in_order_and_leave_the_rest_alone():
         ("train..epochs=3", "write KEY.PATH=VALUE"),
         (".=3", "write KEY.PATH=VALUE"),
         ("train.epochs.deep=3", "'epochs' is a value, not a table"),
+        ("train.epochs.deep=null", "'epochs' is a value, not a table"),
+        ("train.consistency.1=null", "'1' is not an index of a list of 1"),
         ("train.consistency.1.weight=3", "'1' is not an index of a list of 1"),
         ("train.consistency.-1.weight=3", "'-1' is not an index of a list of 1"),
         ("train.consistency.²=3", "'²' is not an index of a list of 1"),

@@ -17,14 +17,16 @@ def extract(
 ) -> None:
     """Run a recipe's backbone over all frames of its videos once, for runs with `train.freeze` to start from.
 
-    Such a run does it itself where the cache lacks them; doing it first lets several runs share the work.
+    Such a run does it itself where the cache lacks them; doing it first lets several runs share the work. What the
+    recipe says of training the backbone itself, [train.augment] above all, is left aside.
     """
     from emozoo.model import EmotionModel
     from emozoo.recipe import load_recipe
     from emozoo.training.data import load_training_data
     from emozoo.training.run import initialise
 
-    overrides = ["train.freeze=true", f"data.cache='''{cache.expanduser().resolve()}'''"]
+    left_out = [f"train.{key}=null" for key in ("augment", "orthogonal", "bn_per_frame", "distillation")]
+    overrides = [*left_out, "train.freeze=true", f"data.cache='''{cache.expanduser().resolve()}'''"]
     loaded = load_recipe(recipe, [*(assignments or []), *overrides, *data_root(data)])
     model = EmotionModel(loaded.model)
     initialise(model, loaded)

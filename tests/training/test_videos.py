@@ -333,7 +333,13 @@ def test_extract_computes_what_a_later_run_takes(moving: None, tmp_path: Path) -
     file, cache = tmp_path / "recipe.toml", tmp_path / "cache"
     file.write_text(TOML)
     changes = ["--set", f"train.init='dir:{tmp_path / 'start'}'"]
-    done = CliRunner().invoke(app, ["extract", str(file), "--cache", str(cache), *changes])
+    whole = [
+        "--set",
+        "train.augment={flip = 0.3}",
+        "--set",
+        "train.orthogonal=0.1",
+    ]  # as without train.freeze
+    done = CliRunner().invoke(app, ["extract", str(file), "--cache", str(cache), *changes, *whole])
     assert done.output == f"features of 24 samples are in {cache}\n"
     written = {path: path.stat().st_mtime_ns for path in cache.iterdir()}
     assert len(written) == 3, "features of train, held-out and test"
