@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from emozoo.answers import Answer, Box, corners, place, said
 from emozoo.errors import DataError
-from emozoo.sources import IMAGE_SUFFIXES, VIDEO_SUFFIXES, expand, is_video, name_of, reading
+from emozoo.sources import MEDIA_SUFFIXES, expand, is_video, name_of, reading
 from emozoo.writers import Format, form_of, open_writer
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def predict(
     batch_size: int,
 ) -> Prediction | Timeline | Predictions:
     """Predict one source or many; see `EmotionModel.predict`."""
-    many = expand(source, IMAGE_SUFFIXES | VIDEO_SUFFIXES, frames=pace.frame_rate is not None)
+    many = expand(source, MEDIA_SUFFIXES, frames=pace.frame_rate is not None)
     options: Any = {"faces": faces, "pace": pace, "tta": tta, "batch_size": batch_size}
     if many is None:
         [item] = stream(model, [source], name="image", **options)

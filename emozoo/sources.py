@@ -19,6 +19,13 @@ VIDEO_SUFFIXES = frozenset(
     | {".asf", ".ogv", ".3gp"}
 )
 
+UNREAD_SUFFIXES = frozenset(
+    {".heic", ".heif", ".avif", ".jxl", ".jp2", ".cr3", ".mxf", ".vob", ".m2v", ".f4v", ".rm", ".rmvb"}
+)
+"""Of photos and videos of kinds that are not read; no photo or video of a folder is left out without a word."""
+MEDIA_SUFFIXES = IMAGE_SUFFIXES | VIDEO_SUFFIXES | UNREAD_SUFFIXES
+"""Of the files that are taken from a folder to predict."""
+
 
 def expand(
     source: Any, suffixes: frozenset[str] = IMAGE_SUFFIXES, *, frames: bool = False
@@ -44,7 +51,9 @@ def expand(
         files = suffixes - IMAGE_SUFFIXES if frames else suffixes
         found = [p for p in sorted(path.rglob("*")) if _is_medium(p, files, frames)]
         if not found:
-            raise DataError(f"{path} holds no {_called(suffixes)} ({', '.join(sorted(files))})")
+            raise DataError(
+                f"{path} holds no {_called(suffixes)} ({', '.join(sorted(files - UNREAD_SUFFIXES))})"
+            )
         return found
     if not os.path.exists(path) and glob.has_magic(str(source)):
         matches = [Path(match) for match in sorted(glob.glob(str(source), recursive=True))]

@@ -203,13 +203,16 @@ def test_a_path_that_is_too_long_alone_is_refused_in_a_few_words(model: EmotionM
     assert len(str(caught.value)) < 200
 
 
-def test_a_folder_that_may_not_be_listed_is_an_error_of_its_own(model: EmotionModel, folder: Path) -> None:
-    frames, locked = folder / "below", folder / "locked"
+def test_a_folder_that_may_not_be_listed_is_an_error_of_its_own(
+    model: EmotionModel, folder: Path, tmp_path: Path
+) -> None:
+    frames, locked = tmp_path / "videos" / "frames", tmp_path / "videos" / "locked"
+    shutil.copytree(folder / "below", frames)
     locked.mkdir(mode=0)
     try:
         if os.access(locked, os.R_OK):
             pytest.skip("this user may list every folder")
-        found = crops(model, folder, frame_rate=25)
+        found = crops(model, tmp_path / "videos", frame_rate=25)
         assert [item.source for item in found] == [str(frames)]
         assert [failure.reason for failure in found.errors] == [f"{locked}: Permission denied"]
         with pytest.raises(DataError, match=r"locked: Permission denied"):
@@ -222,6 +225,24 @@ def test_a_folder_means_its_images_at_any_depth_in_order(model: EmotionModel, fo
     found = crops(model, folder)
     assert [Path(item.source).name for item in found] == ["a.png", "b.png", "f.PNG", "d.png", "e.png"]
     assert [Path(failure.source).name for failure in found.errors] == ["c.png"]
+
+
+def test_photos_and_videos_of_a_folder_that_are_of_no_kind_that_is_read_are_said(
+    model: EmotionModel, folder: Path
+) -> None:
+    names = ["g.HEIC", "h.avif", "i.mxf"]
+    for name in names:
+        (folder / name).write_bytes(b"another kind")
+    found = crops(model, folder)
+    errors = {Path(failure.source).name: failure.reason for failure in found.errors}
+    wanted = "files are not read; convert a photo to JPEG or PNG, a video to MP4"
+    for name in names:
+        assert errors[name] == f"{folder / name}: {Path(name).suffix} {wanted}"
+
+
+def test_a_photo_with_the_suffix_of_another_kind_is_that_photo(model: EmotionModel, folder: Path) -> None:
+    shutil.copy(folder / "a.png", folder / "a.heic")
+    assert crops(model, folder / "a.heic").heads == crops(model, folder / "a.png").heads
 
 
 def test_a_pattern_means_the_files_that_match_it(model: EmotionModel, folder: Path) -> None:

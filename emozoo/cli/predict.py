@@ -97,10 +97,9 @@ def _format(form: str | None, output: Path | None) -> Any:
 
 
 def _media(paths: list[str], *, frames: bool) -> list[Any]:
-    from emozoo.sources import IMAGE_SUFFIXES, VIDEO_SUFFIXES, expand
+    from emozoo.sources import MEDIA_SUFFIXES, expand
 
-    suffixes = IMAGE_SUFFIXES | VIDEO_SUFFIXES
-    return [item for path in paths for item in (expand(path, suffixes, frames=frames) or [path])]
+    return [item for path in paths for item in (expand(path, MEDIA_SUFFIXES, frames=frames) or [path])]
 
 
 def _check_one_video(media: list[Any], plot: Path | None, annotate: Path | None, *, frames: bool) -> None:

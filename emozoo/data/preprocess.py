@@ -15,7 +15,7 @@ from torch import Tensor
 from emozoo.contracts import IMAGE_FORMATS
 from emozoo.errors import ContractError, DataError, RecipeError, suggest
 from emozoo.recipe import Preprocess
-from emozoo.sources import shortened
+from emozoo.sources import UNREAD_SUFFIXES, shortened
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -178,7 +178,10 @@ def _absent(path: str | Path) -> str:
 
 
 def _kind(media: Any) -> str:
-    kind = mimetypes.guess_type(media)[0] if isinstance(media, str | Path) else None
+    path = Path(media) if isinstance(media, str | Path) else Path()
+    if path.suffix.lower() in UNREAD_SUFFIXES:
+        return f"{path.suffix} files are not read; convert a photo to JPEG or PNG, a video to MP4"
+    kind = mimetypes.guess_type(path)[0]
     if kind is not None and kind.startswith("video/"):
         return "a video, not an image; save the frames that matter as images"
     return "not an image that can be read (damaged, or another kind of file)"
