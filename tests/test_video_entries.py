@@ -78,10 +78,9 @@ def test_the_lstm_on_the_backbone_of_the_dfew_authors_code_has_its_size():
     assert round(parameters("lstm-dfew", "model.backbone.name=timm/resnet26") / 1e6, 2) == 17.39
 
 
-def test_the_frame_mean_differs_from_ceflnet_in_what_follows_the_backbone_alone():
+def test_the_frame_mean_differs_from_ceflnet_in_the_aggregator_alone():
     ours, theirs = (load_recipe(name).resolved() for name in ("resnet18-dfew", "ceflnet-dfew"))
-    for key in ("aggregator", "heads"):
-        assert ours["model"].pop(key) != theirs["model"].pop(key)
+    assert ours["model"].pop("aggregator") != theirs["model"].pop("aggregator")
     assert [ours[key] for key in ("model", "data", "train")] == [
         theirs[key] for key in ("model", "data", "train")
     ]
