@@ -20,7 +20,7 @@ from emozoo.recipe import load_recipe
 READERS = {
     "ceflnet-dfew": "dfew", "ceflnet-afew": "afew", "ceflnet-mmi": "mmi", "ceflnet-bu3dfe": "bu4dfe",
     "fan-dfew": "dfew", "fan-afew": "afew", "lstm-dfew": "dfew", "resnet18-dfew": "dfew",
-    "c3d-dfew": "dfew", "r3d18-dfew": "dfew",
+    "c3d-dfew": "dfew", "c3d-lstm-dfew": "dfew", "r3d18-dfew": "dfew",
 }  # fmt: skip
 UNTRAINED = [name for name in READERS if zoo.entry(name).record is None]
 
@@ -72,6 +72,13 @@ def test_fan_has_what_the_published_code_has_but_its_other_classifier(name):
 )
 def test_a_video_costs_the_multiply_accumulates_that_are_published_within_a_hundredth(name, billions):
     assert count_macs(emozoo.create(name).config) / 1e9 == pytest.approx(billions, rel=0.01)
+
+
+def test_the_c3d_lstm_says_in_its_card_what_it_has_and_that_the_papers_has_more():
+    text = " ".join((zoo.entry("c3d-lstm-dfew").folder / "card.md").read_text().split())
+    found = f"this one has {parameters('c3d-lstm-dfew') / 1e6:.2f} M and "
+    found += f"{count_macs(load_recipe('c3d-lstm-dfew').model) / 1e9:.2f} billion"
+    assert f"110.24 M parameters and 282.26 billion multiply-accumulates; {found}." in text
 
 
 def test_the_lstm_on_the_backbone_of_the_dfew_authors_code_has_its_size():
