@@ -193,10 +193,12 @@ class EmotionModel(nn.Module):
         guessed from a picture's size or shape: pictures that are faces already need `faces="none"`, and where no
         detector can be used that is an error. The detector that was taken is the result's `detector`.
 
+        Threads may share a model in evaluation mode, as a loaded one is; a detector serves one of them at a time.
+
         Args:
-            source: a photo, which is a path, PIL image, array (H, W[, C]) or tensor ([C, ]H, W), gives a
-                `Prediction`; the path of a video, a `Timeline`. A list of those, a folder or a glob pattern gives
-                `Predictions`, whose `errors` says what failed.
+            source: a photo, which is a path, the bytes of a file, a file opened in binary mode, a PIL image, an array
+                (H, W[, C]) or a tensor ([C, ]H, W), gives a `Prediction`; the path of a video, a `Timeline`. A list of
+                those, a folder or a glob pattern gives `Predictions`, whose `errors` says what failed.
             faces: "auto" for the best detector that can be used here, the name of one, one that
                 `emozoo.faces.open_detector` has opened with options, or "none".
             window: seconds of a video that are judged together, face by face; 0 for each frame by itself. By default
@@ -205,11 +207,13 @@ class EmotionModel(nn.Module):
             hop: seconds from one window to the next; by default half a window, or a whole one for models of images.
             every: look at every n-th frame of a video only; all that follows costs that much less.
             frame_rate: take folders for videos, an image a frame, so many a second; else they are collections.
-            tta: test-time augmentation.
+            tta: test-time augmentation: "none", "flip" or "ten-crop".
             batch_size: images a forward pass.
 
         Raises:
-            DataError: the one source that was given cannot be read; nothing matches a folder or pattern.
+            DataError: the one source that was given cannot be read; nothing matches a folder or pattern; an argument
+                has no meaning.
+            RecipeError: no test-time augmentation is called so.
             DetectorUnavailableError: no face detector can be used here; says how to get one.
         """
         from emozoo.predictions import predict
