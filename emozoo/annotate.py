@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+import warnings
+from collections.abc import Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from fractions import Fraction
 from itertools import cycle
@@ -13,7 +14,7 @@ import numpy as np
 
 from emozoo.data.sound import Sound
 from emozoo.data.video import FrameStream
-from emozoo.errors import DataError
+from emozoo.errors import DataError, EmozooWarning
 from emozoo.evaluation.plots import COLOURS
 from emozoo.timeline import Timeline, Track, Window
 
@@ -52,7 +53,8 @@ def check_output(path: Path, source: Path) -> None:
 def annotate_video(path: Path, timeline: Timeline) -> Path:
     """Write a video again, with boxes, labels and a timeline, in memory that does not grow with its length.
 
-    Between frames that were looked at, boxes move evenly. Sound is carried over, as AAC.
+    Between frames that were looked at, boxes move evenly. Sound is carried over, as AAC; where it is damaged it ends,
+    with an EmozooWarning.
 
     Args:
         path: the file to write, which appears when it is complete: .mp4, .mov or .mkv.
@@ -239,7 +241,7 @@ def _codec() -> str:
 
 
 def _sound_of(source: Path) -> AbstractContextManager[Sound | None]:
-    return nullcontext() if source.is_dir() else Sound(source)
+    return nullcontext() if source.is_dir() else Sound(source, SAMPLE_RATE)
 
 
 @contextmanager
@@ -251,7 +253,9 @@ def _encoder(path: Path, container: str, rate: int, sound: Sound | None) -> Gene
         stream: Any = output.add_stream(_codec(), rate=rate)
         stream.pix_fmt = "yuv420p"
         stream.codec_context.time_base = MILLISECOND
-        play = _player(output, sound) if sound and sound.channels else None
+        player = _player(output, sound) if sound and sound.layout else None
+        if player:
+            next(player)
         last = -1
 
         def write(pixels: np.ndarray, time: float) -> None:
@@ -262,28 +266,36 @@ def _encoder(path: Path, container: str, rate: int, sound: Sound | None) -> Gene
             last = max(last + 1, round(time * 1000))
             frame.pts, frame.time_base = last, MILLISECOND
             output.mux(stream.encode(frame))
-            if play:
-                play(time)
+            if player:
+                player.send(time)
 
         yield write
-        for each in (stream, *output.streams.audio):
-            output.mux(each.encode(None))
+        output.mux(stream.encode(None))
+        if player:
+            player.send(None)
 
 
-def _player(output: OutputContainer, sound: Sound) -> Callable[[float], None]:
-    """Return what writes the sound up to a time in seconds, as the container wants it beside the picture."""
-    stream: Any = output.add_stream(
-        "aac", rate=SAMPLE_RATE, layout="mono" if sound.channels == 1 else "stereo"
-    )
-    frames = sound.frames()
-    waiting = next(frames, None)
+def _player(output: OutputContainer, sound: Sound) -> Generator[None, float | None]:
+    """Write the sound, as the container wants it beside the picture: up to each time that is sent, in seconds.
 
-    def play(until: float) -> None:
-        nonlocal waiting
-        while waiting is not None and waiting[0] <= until:
-            time, frame = waiting
-            frame.pts, frame.time_base = round(time * frame.sample_rate), Fraction(1, frame.sample_rate)
+    None, in place of a time, ends it. So does whatever is wrong with a sound, which leaves the picture alone.
+    """
+    from av.error import FFmpegError
+
+    stream: Any = output.add_stream("aac", rate=sound.rate, layout=sound.layout)
+    time, until = 0.0, (yield)
+    try:
+        for frame in sound.frames():
+            time = frame.time or time
+            while until is not None and time > until:
+                until = yield
+            if until is None:
+                break
             output.mux(stream.encode(frame))
-            waiting = next(frames, None)
-
-    return play
+        output.mux(stream.encode(None))
+    except (FFmpegError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        problem = f"its sound is damaged from {time:.1f} s on ({reason})"
+        warnings.warn(f"{sound.path}: {problem}", EmozooWarning, stacklevel=2)
+    while True:
+        yield

@@ -121,6 +121,29 @@ def test_where_files_were_joined_each_is_in_step_with_its_sound(silent: bool, tm
     assert_heard(copied(source), *([] if silent else [(0.5, 0.7)]), *spans, until=6.0)
 
 
+@pytest.mark.parametrize("channels", [(1, 2), (2, 1)])
+def test_sound_goes_on_where_its_channels_change(channels: tuple[int, int], tmp_path: Path) -> None:
+    parts = [
+        with_sound(tmp_path / f"{n}.ts", beeps((0.5, 0.7), (1.8, 2.0)), codec="aac", channels=n).read_bytes()
+        for n in channels
+    ]
+    source = tmp_path / "both.ts"
+    source.write_bytes(b"".join(parts))
+    copy = copied(source)
+    assert_heard(copy, (0.5, 0.7), (1.8, 2.0), (2.5, 2.7), (3.8, 4.0), until=4.0)
+    assert len(read_frames(copy, np.arange(100)).index) == 100
+
+
+def test_sound_that_cannot_be_encoded_ends_with_a_warning_and_the_picture_goes_on(tmp_path: Path) -> None:
+    samples = beeps((0, 2))
+    samples[RATE:] = np.nan
+    source = with_sound(tmp_path / "v.mkv", samples, codec="pcm_f32le")
+    with pytest.warns(EmozooWarning, match=r"v\.mkv: its sound is damaged from [01]\.\d s on"):
+        copy = copied(source)
+    assert len(read_frames(copy, np.arange(50)).index) == 50
+    assert (loudness(copy)[:15] > 0.1).all()
+
+
 def test_sound_ends_with_the_last_frame(tmp_path: Path) -> None:
     copy = copied(with_sound(tmp_path / "v.mkv", beeps((0, 6), seconds=6)))
     heard = np.flatnonzero(loudness(copy) > 0.1)

@@ -98,7 +98,7 @@ class AviClock(Clock):
 
 def shown_at(packet: av.Packet) -> float:
     """Return when what is in a packet is shown or heard, seconds of the file's time."""
-    return float((packet.dts if packet.pts is None else packet.pts) * packet.time_base)
+    return float((packet.pts if packet.pts is not None else packet.dts or 0) * packet.time_base)
 
 
 def put_off(packet: av.Packet, seconds: float) -> None:

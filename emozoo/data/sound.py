@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections import deque
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emozoo.data.clock import JUMP, Joint, put_off, shown_at
 from emozoo.data.video_file import MediaFile, VideoFile
-from emozoo.errors import EmozooWarning
 
 if TYPE_CHECKING:
     import av
     from av.audio.frame import AudioFrame
+    from av.audio.resampler import AudioResampler
 
 
 JITTER = 0.02
@@ -23,40 +23,51 @@ JITTER = 0.02
 
 
 class Sound(MediaFile):
-    """The first sound of a video file.
+    """The first sound of a video file, as samples of one kind whatever it changes to: floats at one rate, in a layout.
 
     Attributes:
-        channels: how many it has; 0 where there is no sound, or none that can be decoded.
+        rate: samples a second.
+        layout: mono or stereo; None where there is no sound, or none that can be decoded.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, rate: int) -> None:
         super().__init__(path)
+        self.rate = rate
         streams = [stream for stream in self._container.streams.audio if stream.codec_context is not None]
         self._sound = streams[0] if streams else None
-        self.channels = self._sound.codec_context.channels if self._sound else 0
-        self._begin, self._joints = _clock_of_pictures(path) if self.channels else (0.0, [])
+        channels = self._sound.codec_context.channels if self._sound else 0
+        self.layout = ("mono" if channels == 1 else "stereo") if channels else None
+        self._begin, self._joints = _clock_of_pictures(path) if self.layout else (0.0, [])
 
-    def frames(self) -> Iterator[tuple[float, AudioFrame]]:
-        """Yield (seconds after the video's first frame, samples), in order, from that frame on.
+    def frames(self) -> Iterator[AudioFrame]:
+        """Yield samples in order, from the video's first frame on, by which their times are.
 
-        Where the sound is damaged it ends, with an EmozooWarning: what it cannot be placed by, or decoded, is lost.
+        Raises:
+            FFmpegError, ValueError: the sound is damaged, or of a kind that cannot be brought into the layout.
         """
-        from av.error import FFmpegError
+        kind, resampler = None, self._resampler()
+        for frame in self._placed():
+            if kind != (kind := (frame.format.name, frame.layout.name, frame.sample_rate)):
+                yield from resampler.resample(None)
+                resampler = self._resampler()
+            yield from resampler.resample(frame)
+        yield from resampler.resample(None)
 
+    def _resampler(self) -> AudioResampler:
+        from av.audio.resampler import AudioResampler
+
+        return AudioResampler("fltp", self.layout, self.rate)
+
+    def _placed(self) -> Iterator[AudioFrame]:
+        """Yield the sound's frames as they are, at their times; what comes too early, or cannot be placed, is lost."""
         end = 0.0
-        try:
-            for frame in self._decoded():
-                time = end if frame.time is None else frame.time - self._begin
-                time = end if abs(time - end) < JITTER else time
-                if time >= end and frame.sample_rate:
-                    yield time, frame
-                    end = time + frame.samples / frame.sample_rate
-        except FFmpegError as error:
-            warnings.warn(
-                f"{self.path}: its sound is damaged from {end:.1f} s on ({error.strerror})",
-                EmozooWarning,
-                stacklevel=2,
-            )
+        for frame in self._decoded():
+            time = end if frame.time is None else frame.time - self._begin
+            time = end if abs(time - end) < JITTER else time
+            if time >= end and frame.sample_rate:
+                end = time + frame.samples / frame.sample_rate
+                frame.pts, frame.time_base = round(time * frame.sample_rate), Fraction(1, frame.sample_rate)
+                yield frame
 
     def _decoded(self) -> Iterator[AudioFrame]:
         for packet in self._packets() if self._sound else ():
