@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from emozoo.contracts import Targets
 from emozoo.errors import ContractError, EmozooWarning
 from emozoo.evaluation.metrics import vad_measure
+from emozoo.labels import DIMENSIONS, FER2013_LABELS
 from emozoo.model import EmotionModel
 from emozoo.recipe import Recipe, load_recipe
 from emozoo.registry import build
@@ -119,3 +120,16 @@ def test_the_legacy_recipe_is_the_papers_four_networks() -> None:
     model = EmotionModel(recipe.model)
     parameters = sum(p.numel() for p in model.parameters())
     assert parameters == 44_680_458 - 4_608  # theirs see grey three times
+
+
+def test_the_legacy_recipe_trains_on_the_squared_error_of_the_published_scale() -> None:
+    recipe = load_recipe(LEGACY)
+    published = 4 * torch.rand(16, 3) - 2
+    targets = Targets(torch.full((16, 7), torch.nan), published / 2)
+    for name, values in zip(DIMENSIONS, published.T, strict=True):
+        table = {"dimensions": [name], "bounded": "none"}
+        head = build("head", "vad", table, 8, FER2013_LABELS, where=f"model.heads.{name}")
+        output = torch.randn(16, 1)
+        weight = recipe.train.losses[name].weight
+        loss = weight * head.criterion(targets)(output, targets)
+        assert float(loss) == pytest.approx(float(F.mse_loss(2 * output[:, 0], values)), rel=1e-5)
