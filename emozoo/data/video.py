@@ -1,7 +1,8 @@
 """Reading videos: files through PyAV (extra `video`) and folders of frames.
 
 Frames are counted as they decode, from 0, in the order in which they are shown; a header's count is never believed.
-Pixels are upright, times are the file's own, and a damaged file gives what it still holds and says what it lacks.
+Pixels are upright, times are the file's own and never go back, and a damaged file gives what it still holds and
+says what it lacks.
 """
 
 from __future__ import annotations
