@@ -173,7 +173,7 @@ def _absent(path: str | Path) -> str:
     except (FileNotFoundError, NotADirectoryError, ValueError):
         pass
     except OSError as error:
-        return error.strerror
+        return error.strerror or str(error)
     return f"there is no file {path}"
 
 
