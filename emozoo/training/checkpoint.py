@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import tempfile
+from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,9 @@ from torch import Tensor
 from emozoo.errors import ResumeError
 
 STATE = "state.json"
+
+GROUP = "group-"
+"""What stands before the number of a group of parameters in the names of an optimiser's state."""
 
 
 def write(
@@ -78,22 +82,38 @@ def read_tensors(checkpoint: Path, stem: str) -> dict[str, Tensor]:
 
 
 def flatten_optimizer(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return an optimiser's state as named tensors, and what is not a tensor as JSON values."""
+    """Return an optimiser's state as named tensors, and what is not a tensor as JSON values.
+
+    Some optimisers keep a part of it, such as the number of steps, beside the options of a group of parameters.
+    """
+    tree = optimizer.state_dict()
+    kept = {f"{GROUP}{number}": _counted(group) for number, group in enumerate(tree["param_groups"])}
     tensors: dict[str, Tensor] = {}
     plain: dict[str, Any] = {}
-    for index, values in optimizer.state_dict()["state"].items():
+    for index, values in {**tree["state"], **kept}.items():
         for key, value in values.items():
             target = tensors if isinstance(value, Tensor) else plain
             target[f"{index}.{key}"] = value
     return tensors, plain
 
 
+def _counted(group: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what may change in a group as an optimiser steps; the schedule sets `lr`, other kinds are options."""
+    return {
+        key: value for key, value in group.items() if key != "lr" and isinstance(value, int | float | Tensor)
+    }
+
+
 def restore_optimizer(
     optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], plain: Mapping[str, Any]
 ) -> None:
-    """Give an optimiser the state that `flatten_optimizer` returned; its parameter groups stay as built."""
-    state: dict[int, dict[str, Any]] = {}
+    """Give an optimiser the state that `flatten_optimizer` returned; options of its groups stay as built."""
+    state: dict[str, dict[str, Any]] = defaultdict(dict)
     for name, value in {**plain, **tensors}.items():
         index, key = name.split(".", 1)
-        state.setdefault(int(index), {})[key] = value
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+        state[index][key] = value
+    groups = optimizer.state_dict()["param_groups"]
+    for number, group in enumerate(groups):
+        group |= state.pop(f"{GROUP}{number}", {})
+    found = {int(index): values for index, values in state.items()}
+    optimizer.load_state_dict({"state": found, "param_groups": groups})

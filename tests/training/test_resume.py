@@ -14,9 +14,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from small import RECIPE
+from torch import nn
 
 from emozoo.errors import ResumeError, TrainingError
+from emozoo.recipe import Optimizer
 from emozoo.training import checkpoint
+from emozoo.training.optim import make_optimizer
 from emozoo.training.run import read_record, train
 from emozoo.training.trainer import Interrupted, Trainer
 
@@ -207,3 +210,27 @@ def test_the_log_of_a_resumed_run_has_each_step_once(recipe_file: Path, tmp_path
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     epochs = [line["epoch"] for line in lines if "epoch" in line]
     assert epochs == list(range(1, 7))
+
+
+@pytest.mark.parametrize("name", ["adamw", "lamb", "adan"])
+def test_an_optimiser_goes_on_from_its_state_wherever_it_keeps_it(name: str) -> None:
+    def build() -> tuple[nn.Module, torch.optim.Optimizer]:
+        torch.manual_seed(0)
+        module = nn.Sequential(nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 3))
+        return module, make_optimizer(Optimizer(name=name, lr=0.01), module)
+
+    def step(module: nn.Module, optimizer: torch.optim.Optimizer, seeds: range) -> None:
+        for seed in seeds:
+            optimizer.zero_grad()
+            module(torch.randn(8, 5, generator=torch.Generator().manual_seed(seed))).square().sum().backward()
+            optimizer.step()
+
+    (whole, one), (stopped, two), (resumed, three) = build(), build(), build()
+    step(whole, one, range(10))
+    step(stopped, two, range(5))
+    tensors, plain = checkpoint.flatten_optimizer(two)
+    resumed.load_state_dict(stopped.state_dict())
+    checkpoint.restore_optimizer(three, tensors, json.loads(json.dumps(plain)))
+    step(resumed, three, range(5, 10))
+    for expected, found in zip(whole.parameters(), resumed.parameters(), strict=True):
+        assert torch.equal(found, expected)
