@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
+
+OWN = frozenset({"epoch", "step", "seconds", "loss", "lr"})
+"""Keys of an epoch that training fills itself: a part of the loss of such a name is NAME.loss in the history."""
 
 
 class Progress:
@@ -19,11 +24,14 @@ class Progress:
         self.history: list[dict[str, Any]] = []
         self.best: dict[str, Any] = {"metric": None, "value": None, "epoch": None, "step": None}
 
-    def add(self, name: str, value: float) -> None:
-        """Add one step's value to the running epoch."""
-        self.last[name] = value
-        self.sums[name] = self.sums.get(name, 0.0) + value
-        self.counts[name] = self.counts.get(name, 0) + 1
+    def add(self, loss: float, parts: Mapping[str, float]) -> None:
+        """Add one step's loss and its parts to the running epoch; one that is NaN had nothing to be a loss of."""
+        named = {f"{name}.loss" if name in OWN else name: value for name, value in parts.items()}
+        for name, value in {"loss": loss, **named}.items():
+            if not math.isnan(value):
+                self.last[name] = value
+                self.sums[name] = self.sums.get(name, 0.0) + value
+                self.counts[name] = self.counts.get(name, 0) + 1
 
     def close_epoch(self, steps_per_epoch: int) -> dict[str, Any]:
         """Return the epoch's means and start the next."""

@@ -38,7 +38,7 @@ class JsonlTracker(GeneralTracker):
             file.write(json.dumps({"step": step, **values}) + "\n")
 
     def rewind(self, step: int) -> None:
-        """Drop lines later than a step, which a resumed run will log again."""
+        """Drop lines later than a step, which a run that goes on from there will log again."""
         if self.path.exists():
             lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
             kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]

@@ -83,6 +83,8 @@ class Trainer:
 
     def run(self) -> None:
         """Train to the end, or raise `Interrupted` after a signal, with a checkpoint written."""
+        if self.tracker and self.accelerator.is_main_process:
+            self.tracker.rewind(self.progress.step)
         with _signals(self), self._bar() as bar:
             while self.progress.step < self.total_steps:
                 self._epoch(bar)
@@ -177,13 +179,12 @@ class Trainer:
             or self._alone_and_stopped()
         ):
             return False
-        names = ["loss", *window[0][1]]
+        names = list(window[0][1])
         values = torch.stack([torch.stack([loss, *parts.values()]) for loss, parts in window])
         for back, row in enumerate(self._over_processes(values).tolist(), 1 - len(window)):
             if not math.isfinite(row[0]):
                 self._not_finite(step - 1 + back, row[0])
-            for name, value in zip(names, row, strict=True):
-                self.progress.add(name, value)
+            self.progress.add(row[0], dict(zip(names, row[1:], strict=True)))
         loss = self.progress.last["loss"]
         self.accelerator.log({"loss": loss, "lr": self.optimizer.param_groups[0]["lr"]}, step=step)
         window.clear()
@@ -327,8 +328,6 @@ class Trainer:
         if self.accelerator.scaler and state["scaler"]:
             self.accelerator.scaler.load_state_dict(state["scaler"])
         self.progress = Progress.from_state(state["progress"])
-        if self.tracker and self.accelerator.is_main_process:
-            self.tracker.rewind(self.progress.step)
         return True
 
     def load_best(self) -> EmotionModel:

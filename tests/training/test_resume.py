@@ -20,6 +20,7 @@ from emozoo.errors import ResumeError, TrainingError
 from emozoo.recipe import Optimizer
 from emozoo.training import checkpoint
 from emozoo.training.optim import make_optimizer
+from emozoo.training.progress import Progress
 from emozoo.training.run import read_record, train
 from emozoo.training.trainer import Interrupted, Trainer
 
@@ -210,6 +211,38 @@ def test_the_log_of_a_resumed_run_has_each_step_once(recipe_file: Path, tmp_path
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     epochs = [line["epoch"] for line in lines if "epoch" in line]
     assert epochs == list(range(1, 7))
+
+
+def test_a_run_killed_before_its_first_checkpoint_leaves_no_lines_in_the_log_of_the_next(
+    tiny_recipe, tmp_path: Path
+) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "metrics.jsonl").write_text('{"step": 7, "epoch": 1}\n{"step": 14, "loss": 2.0}\n')
+    train(tiny_recipe("train.epochs=1"), tmp_path / "run", resume=True, cpu=True)
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [7, 7]
+
+
+def test_a_part_of_the_loss_that_is_called_as_a_key_of_training_has_a_key_of_its_own() -> None:
+    progress = Progress()
+    progress.step = 14
+    progress.add(1.0, {"emotion": 0.5, "step": 0.25, "loss": 0.3})
+    row = progress.close_epoch(7)
+    assert {key: row[key] for key in ("epoch", "step", "loss")} == {"epoch": 2, "step": 14, "loss": 1.0}
+    assert {key: row[key] for key in ("emotion", "step.loss", "loss.loss")} == {
+        "emotion": 0.5,
+        "step.loss": 0.25,
+        "loss.loss": 0.3,
+    }
+
+
+def test_a_part_without_a_target_in_a_batch_is_not_counted_in_the_epochs_mean() -> None:
+    progress = Progress()
+    for value in (0.5, float("nan"), 1.5):
+        progress.add(1.0, {"vad": value, "other": float("nan")})
+    row = progress.close_epoch(3)
+    assert row["vad"] == 1.0
+    assert "other" not in row
 
 
 @pytest.mark.parametrize("name", ["adamw", "lamb", "adan"])
