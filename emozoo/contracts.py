@@ -57,10 +57,28 @@ class Targets:
     Attributes:
         label: (B, C) probabilities over the model's labels; a hard label is one-hot, an unlabelled row is NaN.
         vad: (B, 3) valence, arousal, dominance in [-1, 1]; NaN where missing.
+        whole: the targets of the batch of an optimiser step, where these are those of one of its equal parts: what one
+            process sees in one forward pass.
     """
 
     label: Tensor
     vad: Tensor
+    whole: Targets | None = None
+
+    @property
+    def batch(self) -> Targets:
+        """The targets of the whole batch, of which these may be a part.
+
+        The loss of a batch is the mean of its parts' losses. So a criterion that is a mean over known targets divides
+        its sum by the number of those in `batch`, over `parts`: then every target weighs the same, however they are
+        spread over the parts.
+        """
+        return self if self.whole is None else self.whole
+
+    @property
+    def parts(self) -> int:
+        """How many parts the batch has."""
+        return 1 if self.whole is None else len(self.whole) // len(self)
 
     def __len__(self) -> int:
         return len(self.label)
@@ -80,7 +98,8 @@ class Targets:
 
     def to(self, device: torch.device | str) -> Targets:
         """Return the targets on a device."""
-        return Targets(self.label.to(device, non_blocking=True), self.vad.to(device, non_blocking=True))
+        whole = None if self.whole is None else self.whole.to(device)
+        return Targets(self.label.to(device, non_blocking=True), self.vad.to(device, non_blocking=True), whole)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +151,7 @@ class Aggregator(Protocol):
 
 
 Criterion = Callable[["Tensor", Targets], "Tensor"]
-"""A loss: (output of a head (B, K), targets of the batch) -> scalar; 0 where the batch has no target for it."""
+"""A loss: (output of a head (B, K), its targets) -> scalar; 0 where there is no target for it. See `Targets.batch`."""
 
 
 class Head(Protocol):

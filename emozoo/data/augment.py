@@ -143,8 +143,23 @@ def mix(
         images = torch.lerp(images.flip(0), images, share)
     else:
         images, share = _paste(images, share, rng)
-    blend = [torch.lerp(values.flip(0), values, share) for values in (targets.label, targets.vad)]
-    return images, Targets(*blend)
+    return images, _blend(targets, share, len(targets))
+
+
+def _blend(targets: Targets, share: float, together: int) -> Targets:
+    """Blend each sample's targets with its mirror's among the samples that are mixed together.
+
+    Of the whole batch, whose other parts draw shares of their own, it is right which targets are missing.
+    """
+    mirrors = (
+        torch.cat([part.flip(0) for part in values.split(together)])
+        for values in (targets.label, targets.vad)
+    )
+    blend = [
+        torch.lerp(mirror, values, share)
+        for mirror, values in zip(mirrors, (targets.label, targets.vad), strict=True)
+    ]
+    return Targets(*blend, None if targets.whole is None else _blend(targets.whole, share, together))
 
 
 def _paste(images: Tensor, share: float, rng: np.random.Generator) -> tuple[Tensor, float]:

@@ -45,7 +45,7 @@ class Learner(nn.Module):
     def forward(
         self, x: Tensor, targets: Targets, mask: Tensor | None = None, *, features: bool = False
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the total loss and its parts, before weighting.
+        """Return the total loss and its parts, before weighting; NaN for a head that the batch has no target for.
 
         Args:
             x: images (B, C, crop, crop), videos (B, clips, frames, C, crop, crop), or the backbone's features.
@@ -72,8 +72,8 @@ class Learner(nn.Module):
         parts: dict[str, Tensor] = {}
         total = torch.zeros((), device=targets.label.device)
         for name, criterion in self.criteria.items():
-            parts[name] = _scalar(criterion(outputs[name], targets), f"the loss of head {name!r}")
-            loss = parts[name]
+            loss = _scalar(criterion(outputs[name], targets), f"the loss of head {name!r}")
+            parts[name] = _of_something(loss, self.model.heads[name], targets.batch)
             if self.teachers and answers and name in answers:
                 taught = self.teachers.loss(name, outputs[name], answers[name])
                 loss = (1 - self.teachers.weight) * loss + self.teachers.weight * taught
@@ -92,6 +92,12 @@ class Learner(nn.Module):
             parts["orthogonal"] = orthogonality(self.orthogonal_convs)
             total = total + self.orthogonal * parts["orthogonal"]
         return total, {name: value.detach() for name, value in parts.items()}
+
+
+def _of_something(loss: Tensor, head: Any, targets: Targets) -> Tensor:
+    """Return a head's loss as it is recorded: NaN where the batch has no target for it, which 0 would not tell."""
+    known = targets.vad if head.task == "vad" else targets.label
+    return torch.where((loss == 0) & known.isnan().all(), torch.nan, loss)
 
 
 def _scalar(value: Tensor, what: str) -> Tensor:

@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NoReturn
@@ -16,6 +17,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
+from emozoo.contracts import Targets
 from emozoo.data.augment import Augmenter, mix
 from emozoo.data.features import backbone_key
 from emozoo.data.media import Batch
@@ -112,15 +114,15 @@ class Trainer:
         self.progress.seconds += time.monotonic() - started
 
     def _fetch(self, batches: tuple[Tensor, ...]) -> Iterator[list[tuple[slice, Tensor, Batch]]]:
-        """Yield this process's micro-batches of each batch: (slice of the batch, index, input)."""
+        """Yield this process's micro-batches of each batch: (slice of the batch, the batch's samples, input)."""
         rank = self.accelerator.process_index
         per_process = len(batches[0]) // self.accelerator.num_processes
         starts = range(rank * per_process, (rank + 1) * per_process, self.micro)
         slices = [slice(start, start + self.micro) for start in starts]
         draw = (self.train.seed, self.progress.step // self.steps_per_epoch)
         fetched = self.data.train.batches((batch[part] for batch in batches for part in slices), draw)
-        for _ in batches:
-            yield [(part, *next(fetched)) for part in slices]
+        for order in batches:
+            yield [(part, order, next(fetched)[1]) for part in slices]
 
     def _step(self, pieces: list[tuple[slice, Tensor, Batch]]) -> tuple[Tensor, dict[str, Tensor]]:
         """Do one optimiser step; return the loss and its parts, on the device."""
@@ -132,10 +134,10 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = self.train.optimizer.lr * self._rate(step)
         losses = []
-        for number, (part, index, batch) in enumerate(pieces):
+        for number, (part, order, batch) in enumerate(pieces):
             last = number == len(pieces) - 1
             with nullcontext() if last else self.accelerator.no_sync(self.wrapped):
-                loss, parts = self._forward(batch, index, draws.part(part), rng)
+                loss, parts = self._forward(batch, self._targets(order, part), draws.part(part), rng)
                 self.accelerator.backward(loss / len(pieces))
             losses.append((loss.detach(), parts))
         self._clip()
@@ -148,11 +150,15 @@ class Trainer:
     def _rate(self, step: int) -> float:
         return learning_rate(self.train.schedule, step, self.steps_per_epoch, self.train.epochs)
 
+    def _targets(self, order: Tensor, part: slice) -> Targets:
+        """Return the targets of a part of a batch, with those of the whole batch, among which they count."""
+        known = self.data.train.targets
+        whole = known.select(order.to(known.label.device)).to(self.device)
+        return replace(whole.select(part), whole=whole)
+
     def _forward(
-        self, batch: Batch, index: Tensor, draws: Any, rng: np.random.Generator
+        self, batch: Batch, targets: Targets, draws: Any, rng: np.random.Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        targets = self.data.train.targets
-        targets = targets.select(index.to(targets.label.device)).to(self.device)
         batch = batch.to(self.device)
         if batch.x.is_floating_point():
             return self.wrapped(batch.x, targets, batch.mask, features=True)

@@ -56,6 +56,8 @@ class ClassificationHead(nn.Module):
     ) -> Criterion:
         """Return the mean loss over a batch's labelled rows; 0, with a gradient of 0, where there are none.
 
+        Of a part of a batch it is the part's share: the mean over all parts is the loss of the batch.
+
         Weights, smoothing and soft labels combine as in `torch.nn.functional.cross_entropy` on probabilities:
         each row's loss is sum_c weight_c * target_c * -log p_c, and rows are averaged unweighted.
 
@@ -83,7 +85,8 @@ class ClassificationHead(nn.Module):
             target = targets.label.float().masked_fill(~rows.unsqueeze(1), 0)
             target = target * (1 - label_smoothing) + label_smoothing / self.out_features
             each = (_cost(output.float(), target, loss) * weights.to(output.device)).sum(1)
-            return each.masked_fill(~rows, 0).sum() / rows.sum().clamp(min=1)
+            count = _labelled(targets.batch.label).sum().clamp(min=1) / targets.parts
+            return each.masked_fill(~rows, 0).sum() / count
 
         return criterion
 

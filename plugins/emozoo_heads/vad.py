@@ -78,6 +78,9 @@ class VADHead(nn.Module):
         MSE is the mean over all present labels. CCC (Lin 1989) is taken over the batch, so small batches make
         it noisy, and averaged over the dimensions with two or more labels in it. Also sets `train_mean`.
 
+        Of a part of a batch it is the part's share: the mean over all parts is the batch's MSE. The batch's CCC cannot
+        be had so; each part's own counts by its labels.
+
         Args:
             train: all training targets.
             ccc: share of the CCC loss, from 0 to 1.
@@ -101,6 +104,12 @@ class VADHead(nn.Module):
         self.train_mean.copy_(values.nanmean(0))
         means = self._target(train.category_means())
 
+        def known(targets: Targets) -> Tensor:
+            return ~self._target(targets.vad).isnan()
+
+        def guessed(targets: Targets) -> Tensor:
+            return ~(known(targets) | _expected(targets.label, means).isnan())
+
         def criterion(output: Tensor, targets: Targets) -> Tensor:
             target = self._target(targets.vad)
             if output.shape != target.shape:
@@ -108,14 +117,17 @@ class VADHead(nn.Module):
                     f"vad: output of shape {tuple(output.shape)} for targets of shape {tuple(target.shape)} "
                     f"({', '.join(self.dimensions)}); they must be equal, and are never broadcast"
                 )
-            present = ~target.isnan()
-            expected = _expected(targets.label, means) if prior else target
-            target = target.float().masked_fill(~present, 0)
-            loss = (1 - ccc) * _mean_squared_error(output.float(), target, present)
+            output, target, batch, parts = output.float(), target.float(), targets.batch, targets.parts
+            present, in_batch = known(targets), known(batch).sum(0)
+            count = in_batch.sum().clamp(min=1) / parts
+            loss = (1 - ccc) * _mean_squared_error(output, target.nan_to_num(), present, count)
             if prior:
-                guessed = ~(present | expected.isnan())
-                loss = loss + prior * _mean_squared_error(output.float(), expected.nan_to_num(), guessed)
-            return loss + ccc * _concordance_loss(output.float(), target, present) if ccc else loss
+                expected = _expected(targets.label, means).nan_to_num()
+                count = guessed(batch).sum().clamp(min=1) / parts
+                loss = loss + prior * _mean_squared_error(output, expected, guessed(targets), count)
+            if ccc:
+                loss = loss + ccc * _concordance_loss(output, target.nan_to_num(), present, in_batch, parts)
+            return loss
 
         return criterion
 
@@ -152,12 +164,17 @@ def _expected(label: Tensor, means: Tensor) -> Tensor:
     return (label @ means.nan_to_num()).masked_fill(unknown, float("nan"))
 
 
-def _mean_squared_error(output: Tensor, target: Tensor, present: Tensor) -> Tensor:
-    return (output - target).masked_fill(~present, 0).square().sum() / present.sum().clamp(min=1)
+def _mean_squared_error(output: Tensor, target: Tensor, present: Tensor, count: Tensor) -> Tensor:
+    return (output - target).masked_fill(~present, 0).square().sum() / count
 
 
-def _concordance_loss(output: Tensor, target: Tensor, present: Tensor) -> Tensor:
-    """Return 1 - CCC, averaged over the columns with two or more present values; population moments."""
+def _concordance_loss(
+    output: Tensor, target: Tensor, present: Tensor, in_batch: Tensor, parts: int
+) -> Tensor:
+    """Return 1 - CCC, averaged over the columns with two or more present values; population moments.
+
+    In one of several parts of a batch a column counts by the share of its values, `in_batch` (columns,), that it has.
+    """
     count = present.sum(0)
     output_mean, target_mean = (_column_mean(values, present, count) for values in (output, target))
     output_centred, target_centred = output - output_mean, target - target_mean
@@ -165,8 +182,8 @@ def _concordance_loss(output: Tensor, target: Tensor, present: Tensor) -> Tensor
     spread = _column_mean(output_centred.square() + target_centred.square(), present, count)
     # Where both are constant and equal, 0 / 0 would be NaN, and so would the gradient.
     concordance = 2 * covariance / (spread + (output_mean - target_mean).square() + 1e-8)
-    enough = count >= 2
-    return (1 - concordance).masked_fill(~enough, 0).sum() / enough.sum().clamp(min=1)
+    share = count * parts / in_batch.clamp(min=1)
+    return ((1 - concordance) * share).masked_fill(count < 2, 0).sum() / (in_batch >= 2).sum().clamp(min=1)
 
 
 def _column_mean(values: Tensor, present: Tensor, count: Tensor) -> Tensor:

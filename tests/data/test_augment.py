@@ -362,6 +362,19 @@ def test_a_target_that_either_lacks_is_lacking_in_the_mixture_and_no_other(kind:
         torch.testing.assert_close(present.sum(1), torch.ones(len(present)))
 
 
+@pytest.mark.parametrize("kind", ["mixup", "cutmix"])
+def test_the_whole_batch_lacks_what_the_mixtures_of_all_its_parts_lack(kind: str) -> None:
+    whole, rng = targets(12), np.random.default_rng(0)
+    parts = [
+        Targets(*(values[start : start + 4] for values in (whole.label, whole.vad)), whole)
+        for start in (0, 4, 8)
+    ]
+    mixed = [mix(torch.randn(4, 1, 8, 8), part, Augment(**{kind: 0.2}), rng)[1] for part in parts]
+    for one in mixed:
+        assert torch.equal(one.batch.label.isnan(), torch.cat([part.label for part in mixed]).isnan())
+        assert torch.equal(one.batch.vad.isnan(), torch.cat([part.vad for part in mixed]).isnan())
+
+
 def test_mixup_and_cutmix_take_turns_where_both_are_asked_for() -> None:
     own = torch.arange(4.0).view(4, 1, 1, 1).expand(4, 1, 8, 8)
     kinds = []

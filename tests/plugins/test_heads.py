@@ -371,3 +371,63 @@ class TestVAD:
             RecipeError, match=r"train.losses.affect.ccc: .*less than or equal to 1 \(given: 2\)"
         ):
             registry.check_options(VADHead(6, LABELS).criterion, {"ccc": 2}, "train.losses.affect")
+
+
+def _parts(targets: Targets, size: int) -> list[tuple[slice, Targets]]:
+    """The targets of each part of a batch, as several processes or accumulated passes have them."""
+    slices = [slice(start, start + size) for start in range(0, len(targets), size)]
+    return [(part, Targets(targets.label[part], targets.vad[part], targets)) for part in slices]
+
+
+def _sparse(annotated: list[int], labelled: list[int]) -> Targets:
+    """Twelve samples, a few of which have a category, and a few some values."""
+    whole = Targets(torch.full((12, 4), NAN), torch.full((12, 3), NAN))
+    for i in labelled:
+        whole.label[i] = F.one_hot(torch.tensor(i % 4), 4).float()
+    for i in annotated:
+        whole.vad[i] = torch.tensor([0.5 - i / 12, NAN if i % 2 else 0.2, i / 12])
+    return whole
+
+
+class TestPartsOfABatch:
+    BATCH = _sparse(annotated=[1, 2, 3, 10], labelled=[0, 2, 3, 4, 5, 6])
+
+    @pytest.mark.parametrize("size", [1, 3, 6, 12])
+    @pytest.mark.parametrize(
+        ("head", "options"),
+        [
+            (ClassificationHead(6, LABELS), {"loss": "ce"}),
+            (ClassificationHead(6, LABELS), {"loss": "bce", "class_weights": "balanced"}),
+            (VADHead(6, LABELS), {}),
+            (VADHead(6, LABELS, dimensions=("arousal",)), {}),
+            (VADHead(6, LABELS), {"prior": 0.3}),
+        ],
+        ids=["cross entropy", "balanced", "vad", "arousal", "prior"],
+    )
+    def test_have_losses_whose_mean_and_its_gradient_are_those_of_the_batch(self, head, options, size):
+        criterion = head.criterion(self.BATCH, **options)
+        one, many = (_logits(12, head.out_features) for _ in range(2))
+        whole = criterion(one, self.BATCH)
+        mean = torch.stack([criterion(many[rows], part) for rows, part in _parts(self.BATCH, size)]).mean()
+        assert float(whole.detach()) > 0
+        torch.testing.assert_close(mean, whole)
+        whole.backward()
+        mean.backward()
+        torch.testing.assert_close(many.grad, one.grad)
+
+    def test_that_have_few_labels_of_it_move_its_concordance_by_few(self):
+        batch = _sparse(annotated=[0, 2, 4, 6], labelled=[])
+        criterion = VADHead(6, LABELS).criterion(batch, ccc=1.0)
+        output = _logits(12, 3)
+        mean = torch.stack([criterion(output[rows], part) for rows, part in _parts(batch, 4)]).mean()
+        halves = [
+            criterion(output[rows], Targets(batch.label[rows], batch.vad[rows]))
+            for rows in (slice(0, 4), slice(4, 8))
+        ]
+        assert float(mean.detach()) == pytest.approx(float(sum(halves).detach()) / 2), "not a third"
+
+    def test_without_any_label_cost_nothing(self):
+        batch = _sparse([], [])
+        for head in (ClassificationHead(6, LABELS), VADHead(6, LABELS)):
+            criterion = head.criterion(self.BATCH)
+            assert float(criterion(_logits(4, head.out_features), _parts(batch, 4)[0][1]).detach()) == 0

@@ -62,6 +62,18 @@ def test_a_batch_with_no_targets_at_all_has_loss_zero_and_zero_gradients(tiny_re
     assert all(p.grad is None or float(p.grad.abs().max()) == 0 for p in learner.parameters())
 
 
+def test_the_record_of_a_head_without_targets_in_a_batch_is_nothing_and_not_zero(tiny_recipe) -> None:
+    learner, images, targets = make(tiny_recipe)
+    nothing = Targets(targets.label, torch.full_like(targets.vad, float("nan")))
+    total, parts = learner(images, nothing)
+    assert parts["vad"].isnan()
+    assert float(total) == float(parts["emotion"]), "nothing is added to the loss"
+    _, parts = learner(images, Targets(nothing.label, nothing.vad, targets))
+    assert float(parts["vad"]) == 0, (
+        "another part of the batch has some, and its loss is a mean over all parts"
+    )
+
+
 def test_every_consistency_cost_that_claims_a_gradient_moves_both_heads(tiny_recipe) -> None:
     for name in ("expected-hinge", "expected-cost", "straight-through", "prototype", "graded"):
         learner, images, targets = make(

@@ -11,7 +11,10 @@ import torch
 
 from emozoo.errors import EmozooWarning, RecipeError, TrainingError
 from emozoo.folder import load_model, verify_golden
+from emozoo.model import EmotionModel
+from emozoo.recipe import Recipe
 from emozoo.stamps import sha256
+from emozoo.training.data import TrainingData, load_training_data
 from emozoo.training.run import read_record, train
 from emozoo.training.trainer import epoch_order
 
@@ -85,6 +88,25 @@ def test_accumulating_gradients_takes_the_step_of_the_whole_batch(tiny_recipe, t
         results.append(read_record(train(recipe, tmp_path / str(parts), cpu=True))["history"][-1])
     assert results[0]["loss"] == pytest.approx(results[1]["loss"], rel=1e-4)
     assert results[0]["select.loss"] == pytest.approx(results[1]["select.loss"], rel=1e-3)
+
+
+def test_few_labels_weigh_the_same_however_a_batch_is_divided(tiny_recipe, tmp_path: Path) -> None:
+    def sparse(recipe: Recipe, model: EmotionModel) -> TrainingData:
+        data = load_training_data(recipe, model)
+        data.train.targets.vad[torch.arange(len(data.train)) % 30 > 0] = float("nan")
+        return data
+
+    options = [
+        "model.backbone={name='timm/test_vit', img_size=32}", "model.preprocess={size=32, crop=32}", "data.size=32",
+        "model.heads.emotion.dropout=0", "train.epochs=1", "train.optimizer={name='sgd', lr=0.1}",
+    ]  # fmt: skip
+    rows = []
+    for parts in (1, 4):
+        recipe = tiny_recipe(*options, f"train.accumulate={parts}")
+        rows.append(read_record(train(recipe, tmp_path / str(parts), cpu=True, load=sparse))["history"][-1])
+    assert rows[0]["vad"] == pytest.approx(rows[1]["vad"], rel=1e-4)
+    assert rows[0]["select.loss"] == pytest.approx(rows[1]["select.loss"], rel=1e-4)
+    assert rows[0]["vad"] > 0.1, "batches without a label are not counted as batches without a loss"
 
 
 def test_an_unstable_run_stops_with_the_step_and_the_ids(tiny_recipe, tmp_path: Path) -> None:
