@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from emozoo.choices import chosen_by_report, inherited
 from emozoo.errors import DataError
 from emozoo.printable import printable
 from emozoo.trees import read_as, toml
@@ -58,6 +59,8 @@ def render_card(
     return _template().render(
         record=record,
         video=is_video(record),
+        inherited=inherited(record),
+        chosen=chosen_by_report(record),
         written=written.strip(),
         headings=re.findall(r"^#+ *(intended use|out of scope|people)", written.lower(), re.MULTILINE),
         pictures=pictures,

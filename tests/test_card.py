@@ -230,3 +230,32 @@ def test_a_run_that_kept_its_last_epoch_says_that_nothing_was_chosen() -> None:
     assert "the last of" in text
     assert "nothing was chosen" in text
     assert "checkpoint chosen on" not in text
+
+
+START = {"source": "faces", "sha256": "0" * 64, "tensors": 3, "of": 4}
+
+
+def test_figures_of_the_split_that_chose_the_starting_weights_are_called_validation_figures() -> None:
+    choice = {"model": "faces", "dataset": "Drawings", "split": "test", "fingerprint": "0" * 64}
+    record = small_record() | {"selected_on": None, "init": {**START, "choices": [choice]}}
+    text = render_card(record)
+    assert "| comes from | faces, whose checkpoint was chosen on `test` of Drawings |" in text
+    assert "is the one that chose the checkpoint of faces, which this model comes from, so they" in text
+    assert "nothing was chosen" not in text
+    both = render_card(record | {"selected_on": "test"})
+    assert (
+        "is the one that chose the checkpoint and that of faces, which this model comes from, so they" in both
+    )
+    record["init"]["choices"] = []
+    assert "nothing was chosen" in render_card(record), "nor by the model that it started from"
+    assert "validation figures" not in render_card(record)
+
+
+@pytest.mark.parametrize(
+    "older", [{"init": START}, {"teachers": [{"source": "faces"}]}], ids=["init", "teachers"]
+)
+def test_a_card_does_not_say_that_nothing_was_chosen_where_the_record_does_not_know(older) -> None:
+    text = render_card(small_record() | {"selected_on": None} | older)
+    assert "the last of 3 epochs; how the models that it comes from were chosen is not recorded |" in text
+    assert "nothing was chosen" not in text
+    assert "| comes from" not in text

@@ -69,13 +69,14 @@ def _train_folds(
 
 
 def _say(folder: Path) -> None:
+    from emozoo.choices import validation_note
     from emozoo.cli.output import result_lines
-    from emozoo.training.run import MODEL, VALIDATION, read_record
+    from emozoo.training.run import MODEL, read_record
 
     record = read_record(folder)
     for line in result_lines(record["result"]):
         typer.echo(line)
-    if record["selected_on"] == record["reported_on"]:
-        typer.echo(VALIDATION)
+    if note := validation_note(record):
+        typer.echo(note)
     typer.echo(f"\nrun:    {folder}\nmodel:  {folder / MODEL}\nreport: {folder / 'report.html'}")
     typer.echo(f"next:   emozoo predict dir:{folder / MODEL} PHOTO...")

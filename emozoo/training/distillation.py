@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from emozoo.choices import origin
 from emozoo.errors import RecipeError
 from emozoo.model import EmotionModel, lay_out
 from emozoo.recipe import Distillation, ModelConfig
@@ -51,8 +52,7 @@ class Teachers:
 
     def record(self) -> list[dict[str, Any]]:
         """Return which weights teach which heads, as a record of a run keeps it."""
-        rows = [(teacher.source.record() if teacher.source else {}, heads) for teacher, heads in self.models]
-        return [{"source": row.pop("name", ""), **row, "heads": heads} for row, heads in rows]
+        return [{**origin(teacher.source), "heads": heads} for teacher, heads in self.models]
 
     def answers(self, x: Tensor, mask: Tensor | None = None) -> dict[str, Tensor]:
         """Return what the teachers say of the student's input: for each head (B, K), the mean of those that teach it.

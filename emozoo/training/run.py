@@ -15,6 +15,7 @@ import torch
 from accelerate import Accelerator
 
 from emozoo.card import render_card
+from emozoo.choices import origin, validation_note
 from emozoo.errors import CorruptModelError, ResumeError, TrainingError
 from emozoo.evaluation.evaluate import evaluate, write_predictions
 from emozoo.evaluation.pictures import draw_history, draw_result
@@ -35,8 +36,6 @@ MODEL = "model"
 
 COPY = re.compile(r"^backbone\.copies\.\d+\.")
 """What the weights of a copy, in a backbone of several, are called; each copy starts from the same backbone."""
-
-VALIDATION = "These are validation figures: the split that they are measured on also chose the checkpoint."
 
 
 def train(
@@ -158,8 +157,7 @@ def initialise(model: EmotionModel, recipe: Recipe) -> dict[str, Any] | None:
     if not fitting:
         raise TrainingError(f"train.init: no tensor of {recipe.train.init} fits this model by name and shape")
     model.load_state_dict(fitting, strict=False)
-    known = loaded.source.record() if loaded.source else {}
-    return {"source": known.pop("name", ""), **known, "tensors": len(fitting), "of": len(own)}
+    return {**origin(loaded.source), "tensors": len(fitting), "of": len(own)}
 
 
 def _finish(
@@ -192,8 +190,8 @@ def _finish(
     pictures = draw_history(folder, run_record["history"], run_record["best"])
     pictures += draw_result(folder, model, samples, outputs, result)
     facts = {"model": recipe.name, "dataset": data.reader.title, "versions": versions()}
-    notes = [VALIDATION] if run_record["selected_on"] == run_record["reported_on"] else []
-    write_report({**facts, **result, "notes": notes}, folder, pictures)
+    note = validation_note(run_record)
+    write_report({**facts, **result, "notes": [note] if note else []}, folder, pictures)
     temporary = folder / f".{RUN}"
     temporary.write_text(json.dumps(run_record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     os.replace(temporary, folder / RUN)

@@ -290,7 +290,10 @@ def test_a_taught_run_resumes_with_the_same_teachers_only_and_its_record_names_t
     recipe = tiny_recipe("train.epochs=1", f"train.distillation={{teachers=[{saved(folder)!r}], weight=0.5}}")
     whole = train(recipe, tmp_path / "whole", cpu=True)
     record, weights = read_record(whole), sha256(folder / "model.safetensors")
-    assert record["teachers"] == [{"source": "teacher", "sha256": weights, "heads": ["emotion", "vad"]}]
+    unknown = [{"model": "teacher"}]
+    assert record["teachers"] == [
+        {"source": "teacher", "sha256": weights, "choices": unknown, "heads": ["emotion", "vad"]}
+    ]
     assert record["recipe"]["train"]["distillation"] == {
         "teachers": ["dir:teacher"], "weight": 0.5, "temperature": 2.0,
     }  # fmt: skip
