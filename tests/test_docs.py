@@ -10,7 +10,9 @@ from typing import Any, get_args
 import pytest
 from pydantic import BaseModel
 
+from emozoo.options import option_names
 from emozoo.recipe import Card, CostTerm, Data, Loss, ModelConfig, Part, Train
+from emozoo_datasets.fer2013 import Fer2013
 
 TEXT = (Path(__file__).parents[1] / "docs" / "recipe.md").read_text(encoding="utf-8")
 
@@ -36,8 +38,13 @@ def test_the_reference_names_every_key(table: type[BaseModel]) -> None:
     assert [key for key in keys(table) if key not in named] == []
 
 
+def test_the_reference_names_every_option_of_fer2013() -> None:
+    assert [name for name in option_names(Fer2013) if f"`{name}`" not in TEXT] == []
+
+
 def test_the_reference_names_no_key_that_there_is_not() -> None:
     known = {key for table in (ModelConfig, Data, Train, Card) for key in keys(table)}
+    known |= set(option_names(Fer2013))
     first_cells = re.findall(r"^\| (`[^|]+`) \|", TEXT, re.MULTILINE)
     named = [key for cell in first_cells for key in re.findall(r"`([^`]+)`", cell)]
     assert [key for key in named if key not in known] == []

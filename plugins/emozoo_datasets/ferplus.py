@@ -132,7 +132,8 @@ def as_fer2013(votes: Floats, labels: NDArray[np.integer]) -> Floats:
 
     optimizer.step(loss)
     probabilities = (x @ weights.detach()).softmax(1).numpy()
-    return np.where(voted[:, None], probabilities, np.nan)
+    probabilities[~voted] = np.nan
+    return probabilities
 
 
 def not_a_face(votes: Floats) -> NDArray[np.bool_]:
