@@ -19,7 +19,7 @@ def evaluate(
     options: list[str] | None = ASSIGNMENTS,
     tta: str = typer.Option("none", "--tta", help="Test-time augmentation: none, flip, ten-crop."),
     out: Path | None = typer.Option(
-        None, "--out", help="Where the reports go; eval/MODEL-SPLIT[-fold-K][-Npx] if not given."
+        None, "--out", help="Where the reports go; eval/MODEL-SPLIT[-fold-K][-Npx][-TTA] if not given."
     ),
     device: str = typer.Option("auto", "--device", help="auto, cpu, cuda, cuda:1, ..."),
     fold: int | None = typer.Option(None, "--fold", min=1, help="The fold that is the split test."),
@@ -37,15 +37,30 @@ def evaluate(
     from emozoo.evaluation.evaluate import evaluate_on_disk
     from emozoo.zoo import load
 
-    name = Path(model).name.rpartition(":")[2]
+    views, loaded, name = check_tta(tta), load(model, device), called(model)
     part = split or "all" if fold is None else f"{split or 'test'}-fold-{fold}"
-    part += f"-{face_size}px" if face_size else ""
+    part += (f"-{face_size}px" if face_size else "") + (f"-{views}" if views != "none" else "")
     folder = out or Path("eval") / f"{name}-{part}"
     result = evaluate_on_disk(
-        load(model, device), data, folder,
-        name=name, split=split, reader=reader, options=options or (), tta=check_tta(tta), fold=fold, tsne=tsne,
+        loaded, data, folder,
+        name=name, split=split, reader=reader, options=options or (), tta=views, fold=fold, tsne=tsne,
         face_size=face_size,
     )  # fmt: skip
     for line in result_lines(result):
         typer.echo(line)
     typer.echo(f"\nreport: {folder / 'report.html'}")
+
+
+def called(source: str) -> str:
+    """Return what a model is called: by its entry of the zoo, by the recipe of its run, or else by its folder."""
+    from emozoo.errors import CorruptModelError
+    from emozoo.folder import RUN
+    from emozoo.trees import RECORD_LIMIT, read_tree
+    from emozoo.zoo import Entry, locate, model_folder
+
+    found = locate(source)
+    if isinstance(found, Entry):
+        return found.name.rpartition(":")[2]
+    folder = model_folder(source).resolve()
+    record = read_tree(folder / RUN, CorruptModelError, RECORD_LIMIT) if (folder / RUN).is_file() else {}
+    return Path(str(record.get("name", ""))).name or folder.name  # a record of others may name any path

@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from small import RECIPE
 
 from emozoo import load
+from emozoo.cli.evaluate import called
 from emozoo.stamps import sha256
 
 
@@ -82,7 +83,7 @@ def test_eval_reproduces_the_record_and_writes_the_reports(place: Path) -> None:
     ]
     done = emozoo("eval", "dir:run0/model", "--reader", "synthetic", "--split", "test", *options, cwd=place)
     assert done.returncode == 0, done.stderr[-3000:]
-    folder = place / "eval" / "model-test"
+    folder = place / "eval" / "tiny-test"
     measured = json.loads((folder / "metrics.json").read_text())
     record = json.loads((place / "run0" / "run.json").read_text())
     for head in ("emotion", "vad"):
@@ -102,6 +103,21 @@ def test_eval_reproduces_the_record_and_writes_the_reports(place: Path) -> None:
         a == b for a, b in zip(*(table[f"emotion.{c}"].to_pylist() for c in ("label", "true")), strict=True)
     )
     assert right / 70 == pytest.approx(measured["heads"]["emotion"]["metrics"]["accuracy"]["value"])
+
+
+@pytest.mark.parametrize(
+    ("record", "name"),
+    [('{"name": "tiny"}', "tiny"), ('{"name": "../../home/tiny"}', "tiny"), ("{}", "model"), (None, "model")],
+)
+def test_eval_calls_a_model_by_its_recipe_and_else_by_its_folder(
+    tmp_path: Path, record: str | None, name: str
+) -> None:
+    folder = tmp_path / "run" / "model"
+    folder.mkdir(parents=True)
+    if record is not None:
+        (folder / "run.json").write_text(record)
+    assert called(f"dir:{folder}") == called(f"dir:{folder}/.") == name
+    assert called("mini-fer2013") == called("zoo:mini-fer2013") == "mini-fer2013"
 
 
 def test_eval_asks_for_a_split_where_there_are_several(place: Path) -> None:
