@@ -151,15 +151,13 @@ def _blend(targets: Targets, share: float, together: int) -> Targets:
 
     Of the whole batch, whose other parts draw shares of their own, it is right which targets are missing.
     """
-    mirrors = (
-        torch.cat([part.flip(0) for part in values.split(together)])
-        for values in (targets.label, targets.vad)
-    )
-    blend = [
-        torch.lerp(mirror, values, share)
-        for mirror, values in zip(mirrors, (targets.label, targets.vad), strict=True)
-    ]
-    return Targets(*blend, None if targets.whole is None else _blend(targets.whole, share, together))
+
+    def blend(values: Tensor) -> Tensor:
+        mirror = torch.cat([part.flip(0) for part in values.split(together)])
+        return torch.lerp(mirror, values, share)
+
+    whole = None if targets.whole is None else _blend(targets.whole, share, together)
+    return Targets(blend(targets.label), blend(targets.vad), whole)
 
 
 def _paste(images: Tensor, share: float, rng: np.random.Generator) -> tuple[Tensor, float]:
