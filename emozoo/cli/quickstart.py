@@ -91,7 +91,7 @@ def _next(out: Path) -> None:
     typer.echo(
         "Next, with real data: get FER2013 (fer2013.csv, or any of its usual copies), then\n"
         "  emozoo data check FOLDER\n"
-        "  emozoo train mini-fer2013 --data FOLDER      about an hour on two CPU cores\n"
+        "  emozoo train mini-fer2013 --data FOLDER      one to three hours on two CPU cores\n"
         "  emozoo train resnet18-fer2013 --data FOLDER  for a GPU\n"
         "or your own photos of faces, a folder for each of angry, disgust, fear, happy, sad, surprise, neutral:\n"
         "  emozoo train mini-fer2013 --data PHOTOS --set data.name=folders --set data.select=null"
