@@ -376,6 +376,18 @@ def test_a_model_of_videos_runs_on_videos_of_any_length_with_a_mask(tmp_path):
         _assert_same(found[1:], alone)
 
 
+@pytest.mark.parametrize("form", ["torch-export", pytest.param("onnx", marks=with_onnx)])
+def test_a_model_of_videos_of_fixed_size_is_exported_and_runs_without_a_mask(form, tmp_path):
+    model = _video_model("ceflnet", name="clips")
+    done = export_model(model.save(tmp_path / "model"), form, tmp_path / f"a{formats.FORMATS[form].suffix}")
+    assert done.description["inputs"] == {"videos": ["batch", 7, 5, 1, 20, 20]}
+    assert done.difference < 1e-5
+    videos, _ = example(model.config, 3)
+    found = formats.FORMATS[form].open(done.path, 1)({"videos": videos.numpy()})
+    for name, value in model.predict_outputs(videos).items():
+        _assert_same(found[name], value)
+
+
 def test_a_model_that_torch_cannot_trace_is_said_to_be_one():
     with pytest.raises(ExportError, match=r"torch\.export cannot trace this model"):
         trace(_video_model("lstm", name="all"))
