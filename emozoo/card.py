@@ -117,15 +117,23 @@ def write_card(folder: Path, run: Path | None = None, *, weights: bool = False) 
     Without a run, the card is rendered anew from what the entry holds. Results of `emozoo eval` in the entry's folder
     `records` are shown too. With `weights`, the entry also gets the run's model, its weights rounded to half
     precision: it is then a model folder, and `emozoo.load` of its name needs no network.
+
+    Raises:
+        DataError: the entry holds a model of another run, or a link is in the way; nothing was written.
     """
-    from emozoo.folder import CARD
+    from emozoo.folder import CARD, WEIGHTS, write_manifest
 
     _check_links(folder)
+    holds = not weights and (folder / WEIGHTS).is_file()
     if run is not None:
+        if holds:
+            _check_model(folder, run)
         _take(folder, run)
     (folder / CARD).write_text(entry_card(folder), encoding="utf-8")
-    if weights and run is not None:
+    if run is not None and weights:
         _bundle(folder, run)
+    elif run is not None and holds:
+        write_manifest(folder)  # which lists the record too
     return folder / CARD
 
 
@@ -156,6 +164,22 @@ def settings_of(folder: Path, record: Mapping[str, Any]) -> list[str]:
     return [f"{key}={toml(value)}" for key, _, value in recipe_differences(own, ran)]
 
 
+def _check_model(folder: Path, run: Path) -> None:
+    """Refuse a run that did not make the model which an entry holds: its record would speak of another."""
+    from emozoo.folder import MANIFEST, RUN, WEIGHTS, check_manifest, read_manifest
+    from emozoo.training.run import MODEL, read_record
+
+    check_manifest(folder)
+    made = read_manifest(run / MODEL)[WEIGHTS]["sha256"]
+    record = read_record(folder) if (folder / RUN).is_file() else {}
+    trained = (record.get("weights") or {}).get("sha256")  # those that the entry holds may be rounded
+    if made not in (trained, read_manifest(folder)[WEIGHTS]["sha256"]):
+        raise DataError(
+            f"{folder} holds a model, and that of {run} is another or cannot be told from it. Put it in its place "
+            f"with --weights, or remove {WEIGHTS} and {MANIFEST} first"
+        )
+
+
 def _take(folder: Path, run: Path) -> None:
     """Copy a run's pictures into a zoo entry, and its record with the hash of the weights that it ended with."""
     import shutil
@@ -168,6 +192,8 @@ def _take(folder: Path, run: Path) -> None:
         render_card(record)  # before anything is written over
     record |= {"weights": read_manifest(run / MODEL)[WEIGHTS]}
     (folder / PICTURES).mkdir(parents=True, exist_ok=True)
+    for path in (folder / PICTURES).glob("*.png"):  # of an earlier run
+        path.unlink()
     for path in sorted(run.glob("*.png")):
         shutil.copy2(path, folder / PICTURES / path.name)
     (folder / RUN).write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

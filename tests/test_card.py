@@ -10,8 +10,11 @@ import pytest
 import yaml
 from huggingface_hub import ModelCard
 from records import LABELS, small_record
+from small import tiny_model
 
-from emozoo.card import BEGIN, END, entry_card, metadata, render_card, settings_of
+from emozoo.card import BEGIN, END, entry_card, metadata, render_card, settings_of, write_card
+from emozoo.errors import DataError
+from emozoo.folder import load_model
 from emozoo.zoo import entries
 
 TRAINED = [entry for entry in entries() if entry.record is not None]
@@ -259,3 +262,54 @@ def test_a_card_does_not_say_that_nothing_was_chosen_where_the_record_does_not_k
     assert "the last of 3 epochs; how the models that it comes from were chosen is not recorded |" in text
     assert "nothing was chosen" not in text
     assert "| comes from" not in text
+
+
+def finished_run(folder: Path, seed: int, *pictures: str) -> Path:
+    """Make the folder of a run with a model, a record and pictures."""
+    tiny_model(seed).save(folder / "model")
+    (folder / "run.json").write_text(json.dumps(small_record(seed=seed)))
+    for name in pictures:
+        (folder / name).write_bytes(b"\x89PNG")
+    return folder
+
+
+def test_the_record_of_another_model_is_not_put_beside_one(tmp_path: Path) -> None:
+    one, other = (finished_run(tmp_path / f"run{seed}", seed) for seed in (0, 1))
+    entry = tmp_path / "entry"
+    entry.mkdir()
+    write_card(entry, one, weights=True)
+    before = {path.name: path.read_bytes() for path in entry.iterdir() if path.is_file()}
+    with pytest.raises(DataError, match=r"entry holds a model, .*--weights"):
+        write_card(entry, other)
+    assert before == {path.name: path.read_bytes() for path in entry.iterdir() if path.is_file()}
+    write_card(entry, other, weights=True)
+    assert (
+        load_model(entry, "cpu").source.sha256
+        != json.loads(before["manifest.json"])["files"]["model.safetensors"]["sha256"]
+    )
+
+
+@pytest.mark.parametrize("stored", ["rounded", "as trained"])
+def test_the_record_of_the_run_that_made_an_entry_s_model_is_renewed_and_the_model_stays(
+    tmp_path: Path, stored
+) -> None:
+    run = finished_run(tmp_path / "run", 0)
+    entry = tmp_path / "entry" if stored == "rounded" else run / "model"
+    entry.mkdir(exist_ok=True)
+    write_card(entry, run, weights=stored == "rounded")
+    weights = (entry / "model.safetensors").read_bytes()
+    record = small_record() | {"finished": "2026-02-02T00:00:00+00:00"}
+    (run / "run.json").write_text(json.dumps(record))
+    write_card(entry, run)
+    assert json.loads((entry / "run.json").read_text())["finished"] == record["finished"]
+    assert (entry / "model.safetensors").read_bytes() == weights
+    load_model(entry, "cpu")
+
+
+def test_pictures_of_an_earlier_run_do_not_stay_in_a_card(tmp_path: Path) -> None:
+    entry = tmp_path / "entry"
+    entry.mkdir()
+    write_card(entry, finished_run(tmp_path / "run0", 0, "curves.png", "vad_space.png"))
+    write_card(entry, finished_run(tmp_path / "run1", 1, "curves.png"))
+    assert [path.name for path in (entry / "pictures").iterdir()] == ["curves.png"]
+    assert "vad_space" not in (entry / "README.md").read_text()
