@@ -99,7 +99,9 @@ class Targets:
     def to(self, device: torch.device | str) -> Targets:
         """Return the targets on a device."""
         whole = None if self.whole is None else self.whole.to(device)
-        return Targets(self.label.to(device, non_blocking=True), self.vad.to(device, non_blocking=True), whole)
+        return Targets(
+            self.label.to(device, non_blocking=True), self.vad.to(device, non_blocking=True), whole
+        )
 
 
 @dataclass(frozen=True, slots=True)

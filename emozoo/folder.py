@@ -233,7 +233,9 @@ def check_file(path: Path, row: Mapping[str, Any]) -> None:
 
 def _read_json(path: Path) -> dict[str, Any]:
     if not path.is_file():
-        raise CorruptModelError(f"{path} is missing. {_WAY_OUT}")
+        model = path.parent / "model"
+        of_run = f"{path.parent} is a run; its model is dir:{model}"
+        raise CorruptModelError(of_run if model.is_dir() else f"{path} is missing. {_WAY_OUT}")
     try:
         return read_tree(path)
     except RecipeError as error:

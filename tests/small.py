@@ -18,7 +18,7 @@ RECIPE = """
 name = "tiny"
 [model]
 preprocess = { size = 24, crop = 20 }
-backbone = { name = "resnet18", stem = "strided", width = 4 }
+backbone = { name = "resnet18", stem = "strided", width = 8 }
 heads = { emotion = { name = "classification", dropout = 0.3 }, vad = { name = "vad" } }
 [data]
 name = "synthetic"

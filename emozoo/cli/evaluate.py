@@ -6,17 +6,17 @@ from pathlib import Path
 
 import typer
 
-from emozoo.cli.train import ASSIGNMENTS
+from emozoo.cli.train import READER_OPTIONS
 
 
 def evaluate(
-    model: str = typer.Argument(help="A zoo name, or dir:FOLDER."),
+    model: str = typer.Argument(help="A zoo name, dir:FOLDER, or hub:ORG/NAME."),
     data: Path | None = typer.Option(None, "--data", help="Where the dataset lies."),
     split: str | None = typer.Option(
         None, "--split", help="Which split; may be left out where there is one, or with --fold."
     ),
     reader: str | None = typer.Option(None, "--reader", help="Dataset reader, where it is not recognised."),
-    options: list[str] | None = ASSIGNMENTS,
+    options: list[str] | None = READER_OPTIONS,
     tta: str = typer.Option("none", "--tta", help="Test-time augmentation: none, flip, ten-crop."),
     out: Path | None = typer.Option(
         None, "--out", help="Where the reports go; eval/MODEL-SPLIT[-fold-K][-Npx][-TTA] if not given."
@@ -28,10 +28,7 @@ def evaluate(
         None, "--face-size", min=1, help="Measure as if each face had been so many pixels wide."
     ),
 ) -> None:
-    """Measure a model on a split: metrics.json, predictions.parquet, report.md, report.html and pictures.
-
-    --set gives options of the reader, such as --set vad=annotations.csv.
-    """
+    """Measure a model on a split: metrics.json, predictions.parquet, report.md, report.html and pictures."""
     from emozoo.cli.output import result_lines
     from emozoo.data.preprocess import check_tta
     from emozoo.evaluation.evaluate import evaluate_on_disk

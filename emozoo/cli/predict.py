@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def predict(
-    model: str = typer.Argument(help="A zoo name, or dir:FOLDER."),
+    model: str = typer.Argument(help="A zoo name, dir:FOLDER, or hub:ORG/NAME."),
     paths: list[str] = typer.Argument(help="Photos, videos, folders, glob patterns."),
     faces: str = typer.Option(
         "auto",
@@ -68,8 +68,9 @@ def predict(
     pace, views = Pace(window, hop, every, frame_rate), check_tta(tta)
     detector = find_detector(_detector(faces, faces_file))
     if detector is not None:
-        better = f" (passed over: {', '.join(detector.passed_over)})" if detector.passed_over else ""
-        typer.echo(f"faces are found by {detector.name}{better}", err=True)
+        typer.echo(f"faces are found by {detector.name}", err=True)
+        for name, reason in detector.passed_over.items():
+            typer.echo(f"  {name} was passed over: {reason}", err=True)
     notes, timeline = Notes(len(media)), None
     with open_writer(output, chosen) as writer:
         looking = detector or "none"

@@ -10,6 +10,13 @@ ASSIGNMENTS = typer.Option(
     None, "--set", help="Override a key: train.epochs=3. May be repeated.", metavar="KEY=VALUE"
 )
 
+READER_OPTIONS = typer.Option(
+    None,
+    "--set",
+    help="An option of the reader: vad=annotations.csv. May be repeated.",
+    metavar="KEY=VALUE",
+)
+
 
 def train(
     recipe: str = typer.Argument(help="A recipe file, or a zoo name."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ from emozoo.data.media import Batch, Videos
 from emozoo.data.preprocess import TTA
 from emozoo.data.reading import data_for, folds, open_reader, read, split_names
 from emozoo.data.samples import Samples, load_samples
-from emozoo.errors import DataError, suggest
+from emozoo.errors import DataError, EmozooWarning, suggest
 from emozoo.evaluation.metrics import on_source_scale
 from emozoo.evaluation.pictures import draw_features, draw_result
 from emozoo.evaluation.report import write_report
@@ -240,6 +241,13 @@ def evaluate_on_disk(
     opened, detector = open_reader(table), detector_of(table.detector)
     rows = read(opened, table.name)
     index, chosen = _rows_of(rows, split, fold)
+    if model.config.sampling is not None and "image" in rows.column_names:
+        warnings.warn(
+            f"{name} is a model of videos, {opened.title} holds images: each is measured as a video of one frame. "
+            "Is --reader missing?",
+            EmozooWarning,
+            stacklevel=2,
+        )
     samples = load_samples(
         rows.select(index), model.labels, model.preprocessor, table.labels,
         sampling=model.config.sampling, reader=opened, detector=detector,

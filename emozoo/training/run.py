@@ -16,7 +16,7 @@ from accelerate import Accelerator
 
 from emozoo.card import render_card
 from emozoo.choices import origin, validation_note
-from emozoo.errors import CorruptModelError, ResumeError, TrainingError
+from emozoo.errors import CorruptModelError, ResumeError, TrainingError, WeightsUnavailableError
 from emozoo.evaluation.evaluate import evaluate, write_predictions
 from emozoo.evaluation.pictures import draw_history, draw_result
 from emozoo.evaluation.report import write_report
@@ -148,7 +148,11 @@ def initialise(model: EmotionModel, recipe: Recipe) -> dict[str, Any] | None:
         return None
     from emozoo.zoo import load
 
-    loaded = load(recipe.train.init, "cpu")
+    try:
+        loaded = load(recipe.train.init, "cpu")
+    except WeightsUnavailableError as error:
+        of_run = f"--set train.init=dir:runs/{recipe.train.init}/model"
+        raise WeightsUnavailableError(f"train.init: {error}\n  or start from a run of it: {of_run}") from None
     source, own = loaded.state_dict(), model.state_dict()
     found = {name: source.get(COPY.sub("backbone.", name)) for name in own}
     fitting = {
@@ -201,5 +205,7 @@ def read_record(folder: Path) -> dict[str, Any]:
     """Return the record of a finished run or of a model folder."""
     path = folder / RUN if folder.is_dir() else folder
     if not path.is_file():
-        raise ResumeError(f"{folder} holds no {RUN}: the run has not finished; go on with --resume")
+        raise ResumeError(
+            f"{folder} holds no {RUN}: no run has finished there; name the folder of one, or go on with --resume"
+        )
     return read_tree(path, CorruptModelError, RECORD_LIMIT)

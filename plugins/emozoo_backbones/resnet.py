@@ -26,7 +26,9 @@ class ResNet18(nn.Module):
         in_channels: 1 for grey frames, 3 for RGB.
         stem: "imagenet" (7x7, stride 2, then max-pool) for large frames; "small" (3x3, stride 1, no max-pool)
             for frames of about 32 to 64 pixels; "strided" (3x3, stride 2, no max-pool) for those on a CPU.
-        width: channels of the first stage; the others have 2, 4 and 8 times as many.
+        width: channels of the first stage; the others have 2, 4 and 8 times as many. Below 8 it is not to be trained on
+            a processor without AVX-512: there torch's gradient of strided 1x1 convolutions of fewer than 8 channels
+            writes beyond its memory (torch 2.13 to 2.15).
     """
 
     input_kind: Literal["frames"] = "frames"

@@ -14,7 +14,7 @@ from emozoo import create
 from emozoo.contracts import Targets
 from emozoo.data.reading import open_reader, read
 from emozoo.data.samples import Samples, load_samples
-from emozoo.errors import DataError
+from emozoo.errors import DataError, EmozooWarning
 from emozoo.evaluation.evaluate import evaluate, evaluate_on_disk, predictions_table, run, violations
 from emozoo.model import EmotionModel
 from emozoo.recipe import Data, ModelConfig
@@ -152,6 +152,16 @@ def test_a_measurement_of_smaller_faces_says_so(model: EmotionModel, tmp_path: P
     assert "face size: 6" in (tmp_path / "small" / "report.md").read_text()
     assert "face_size" not in whole
     assert small["fingerprint"] != whole["fingerprint"]
+
+
+def test_images_that_a_model_of_videos_is_measured_on_are_said_to_be_none(tmp_path: Path) -> None:
+    config = {**CONFIG, "sampling": {"name": "uniform", "frames": 2}, "aggregator": {"name": "mean"}}
+    options = ["size=24", "samples=14", "validation_samples=7", "test_samples=7"]
+    with pytest.warns(EmozooWarning, match=r"m is a model of videos.* Is --reader missing\?"):
+        evaluate_on_disk(
+            create(ModelConfig.model_validate(config)), None, tmp_path,
+            name="m", split="test", reader="synthetic", options=options,
+        )  # fmt: skip
 
 
 def test_real_faces_are_measured_with_their_majority_baseline(real_data: Path, tmp_path: Path) -> None:

@@ -137,7 +137,7 @@ def test_prototypes_from_the_annotations_are_the_category_means_and_may_then_be_
         cost.prepare(silent)
 
 
-BACKBONE = {"name": "resnet18", "stem": "strided", "width": 4}
+BACKBONE = {"name": "resnet18", "stem": "strided", "width": 8}
 
 
 def separate_model() -> EmotionModel:
@@ -180,9 +180,9 @@ def test_a_part_that_there_is_not_is_refused() -> None:
 
 
 def test_what_is_copied_is_named_in_full_with_every_option() -> None:
-    inner = {"name": "emozoo:resnet18", "stem": "strided", "width": 4}
+    inner = {"name": "emozoo:resnet18", "stem": "strided", "width": 8}
     assert separate_model().config.backbone.options == {"backbone": inner, "copies": 2}
     by_default = resolve("backbone", "separate", {}, "model.backbone").plain
     assert by_default["backbone"] == resolve("backbone", "resnet18", {}, "model.backbone").plain
     with pytest.raises(RecipeError, match=r"model\.backbone\.backbone: which backbone"):
-        build("backbone", "separate", {"backbone": {"width": 4}}, 1, where="model.backbone")
+        build("backbone", "separate", {"backbone": {"width": 8}}, 1, where="model.backbone")

@@ -26,7 +26,7 @@ from emozoo.training.trainer import Interrupted, Trainer
 
 SMALL = {
     "preprocess": {"size": 24, "crop": 20},
-    "backbone": {"name": "resnet18", "stem": "strided", "width": 4},
+    "backbone": {"name": "resnet18", "stem": "strided", "width": 8},
 }
 LABELS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 CPU = torch.device("cpu")

@@ -66,7 +66,7 @@ name = "tiny"
 [model]
 labels = ["angry", "happy", "sad"]
 preprocess = { size = 24, crop = 20 }
-backbone = { name = "resnet18", stem = "strided", width = 4 }
+backbone = { name = "resnet18", stem = "strided", width = 8 }
 heads = { emotion = { name = "classification" } }
 [data]
 name = "threefold"

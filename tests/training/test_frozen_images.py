@@ -11,7 +11,7 @@ import torch
 from emozoo.data import features
 from emozoo.data.features import extract
 from emozoo.data.samples import load_samples
-from emozoo.errors import DataError, ResumeError
+from emozoo.errors import DataError, ResumeError, WeightsUnavailableError
 from emozoo.evaluation.evaluate import evaluate
 from emozoo.folder import load_model
 from emozoo.model import EmotionModel
@@ -113,7 +113,7 @@ def test_each_of_several_copies_starts_from_the_one_backbone_of_a_model(
     one = EmotionModel(tiny_recipe().model)
     one.save(tmp_path / "one")
     recipe = tiny_recipe(
-        "model.backbone={name='separate', copies=2, backbone={name='resnet18', stem='strided', width=4}}",
+        "model.backbone={name='separate', copies=2, backbone={name='resnet18', stem='strided', width=8}}",
         "model.heads.emotion.part=[1, 2]", "model.heads.vad.part=[2, 2]", f"train.init='dir:{tmp_path / 'one'}'",
     )  # fmt: skip
     several = EmotionModel(recipe.model)
@@ -141,3 +141,11 @@ def test_a_result_of_several_views_is_of_the_images_and_not_of_their_centres_fea
     assert recorded["tta"] == "ten-crop"
     for metric, value in found["heads"]["vad"]["metrics"].items():
         assert recorded["heads"]["vad"]["metrics"][metric]["value"] == pytest.approx(value["value"], abs=1e-5)
+
+
+def test_a_start_whose_weights_are_not_published_names_that_of_a_run_too(
+    tiny_recipe: Callable[..., Recipe],
+) -> None:
+    recipe = tiny_recipe("train.init=resnet18-fer2013")
+    with pytest.raises(WeightsUnavailableError, match=r"train\.init=dir:runs/resnet18-fer2013/model"):
+        initialise(EmotionModel(recipe.model), recipe)

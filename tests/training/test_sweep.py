@@ -337,9 +337,9 @@ def test_runs_of_different_precision_can_follow_each_other(
 def test_runs_side_by_side_are_the_same_runs_and_one_that_fails_is_listed(
     write, tmp_path: Path, swept: tuple[Path, list[str], int]
 ) -> None:
-    path = write(SMALL + '[grid]\n"model.backbone.width" = [4, -1]\n')
+    path = write(SMALL + '[grid]\n"model.backbone.width" = [8, -1]\n')
     failures = run_sweep(path, [], tmp_path / "out", How(jobs=2, cpu=True))
-    place = tmp_path / "out" / "width=4" / "seed-0"
+    place = tmp_path / "out" / "width=8" / "seed-0"
     assert read_record(place)["result"] == read_record(swept[0] / "out" / "none" / "seed-0")["result"]
     assert not (place / "error.txt").exists()
     assert list(failures) == ["width=-1/seed-0"]

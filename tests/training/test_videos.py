@@ -36,7 +36,7 @@ name = "tiny"
 model.labels = ["happy", "sad"]
 model.preprocess = { size = 24, crop = 20 }
 model.sampling = { name = "uniform", frames = 3 }
-model.backbone = { name = "resnet18", stem = "strided", width = 4 }
+model.backbone = { name = "resnet18", stem = "strided", width = 8 }
 model.aggregator = { name = "mean" }
 model.heads.emotion = { name = "classification" }
 data = { name = "moving", report = "test" }
