@@ -206,4 +206,4 @@ def test_an_unfinished_run_has_no_card(place: Path) -> None:
     (place / "empty").mkdir()
     done = emozoo("card", "write", place / "empty", "--run", place / "empty", cwd=place)
     assert done.returncode == 1
-    assert "the run has not finished" in done.stderr
+    assert "no run has finished there" in done.stderr
