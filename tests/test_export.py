@@ -108,10 +108,10 @@ def test_the_file_says_what_must_be_known_to_use_it(onnx_file, folder, model):
 
 
 @with_onnx
-def test_the_record_of_the_run_gives_name_and_licence(model, tmp_path, monkeypatch):
+def test_the_record_of_the_run_gives_a_name_that_is_no_path_and_the_licence(model, tmp_path, monkeypatch):
     from emozoo.folder import save_model
 
-    record = {"recipe": {"name": "my-faces", "card": {"licence": "MIT", "data_licence": "ask them"}}}
+    record = {"name": "../my-faces", "recipe": {"card": {"licence": "MIT", "data_licence": "ask them"}}}
     save_model(model, tmp_path / "model", record)
     monkeypatch.chdir(tmp_path)
     done = export_model(tmp_path / "model", "torch-export")

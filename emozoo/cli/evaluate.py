@@ -32,7 +32,7 @@ def evaluate(
     from emozoo.cli.output import result_lines
     from emozoo.data.preprocess import check_tta
     from emozoo.evaluation.evaluate import evaluate_on_disk
-    from emozoo.zoo import load
+    from emozoo.zoo import called, load
 
     views, loaded, name = check_tta(tta), load(model, device), called(model)
     part = split or "all" if fold is None else f"{split or 'test'}-fold-{fold}"
@@ -46,18 +46,3 @@ def evaluate(
     for line in result_lines(result):
         typer.echo(line)
     typer.echo(f"\nreport: {folder / 'report.html'}")
-
-
-def called(source: str) -> str:
-    """Return what a model is called: by its entry of the zoo, by the recipe of its run, or else by its folder."""
-    from emozoo.errors import CorruptModelError
-    from emozoo.folder import RUN
-    from emozoo.trees import RECORD_LIMIT, read_tree
-    from emozoo.zoo import Entry, locate, model_folder
-
-    found = locate(source)
-    if isinstance(found, Entry):
-        return found.name.rpartition(":")[2]
-    folder = model_folder(source).resolve()
-    record = read_tree(folder / RUN, CorruptModelError, RECORD_LIMIT) if (folder / RUN).is_file() else {}
-    return Path(str(record.get("name", ""))).name or folder.name  # a record of others may name any path

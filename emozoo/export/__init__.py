@@ -25,7 +25,7 @@ from emozoo.folder import GOLDEN, RUN, WEIGHTS, load_model, read_manifest
 from emozoo.golden import difference
 from emozoo.model import EmotionModel
 from emozoo.trees import RECORD_LIMIT, read_tree
-from emozoo.zoo import Entry, locate, model_folder
+from emozoo.zoo import called, model_folder
 
 DESCRIPTION_FORMAT = 1
 
@@ -68,7 +68,7 @@ def export_model(
     folder = model_folder(source)
     model = load_model(folder, "cpu")
     record = _record(folder)
-    name = _name(source, record)
+    name = called(source)
     target = out or Path(f"{name}{'-int8' if calibrate else ''}{chosen.suffix}")
     if target.suffix != chosen.suffix or target.is_dir():
         raise ExportError(f"--out {target}: --format {form} writes a file whose name ends in {chosen.suffix}")
@@ -93,13 +93,6 @@ def _record(folder: Path) -> dict[str, Any]:
     """Return the record of the run that made a model, or nothing."""
     path = folder / RUN
     return read_tree(path, CorruptModelError, RECORD_LIMIT) if path.is_file() else {}
-
-
-def _name(source: str | Path, record: dict[str, Any]) -> str:
-    found = locate(source)
-    if isinstance(found, Entry):
-        return found.name.rpartition(":")[2]
-    return record.get("recipe", {}).get("name") or Path(str(source).rpartition(":")[2]).resolve().name
 
 
 def _describe(

@@ -16,8 +16,8 @@ from safetensors.torch import load_file
 from small import RECIPE
 
 from emozoo import load
-from emozoo.cli.evaluate import called
 from emozoo.stamps import sha256
+from emozoo.zoo import called
 
 
 def emozoo(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
