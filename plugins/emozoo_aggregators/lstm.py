@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
@@ -78,13 +79,18 @@ class LSTMAggregator(nn.Module):
             )
         if packed:
             sequence, real = _real_first(sequence, real)
-            outputs, state = self._run_packed(sequence, real)
-        else:
-            outputs, (state, _) = self.lstm(sequence)
+        device = sequence.device.type
+        mixed = device != "cpu" and torch.is_autocast_enabled(device)
+        with torch.autocast(device, enabled=mixed):  # not every processor has oneDNN's LSTM of bfloat16
+            sequence = sequence if mixed else sequence.to(self.lstm.weight_ih_l0.dtype)
+            outputs, state = self._run(sequence, real if packed else None)
         return aggregated(self._pooled(outputs, state, real), mask)
 
-    def _run_packed(self, sequence: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
-        """Return outputs (B, T, H'), zero after the last real frame, and the final states."""
+    def _run(self, sequence: Tensor, real: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return outputs (B, T, H'), zero after the last real frame where `real` (B, T) is given, and final states."""
+        if real is None:
+            outputs, (state, _) = self.lstm(sequence)
+            return outputs, state
         lengths = real.sum(1).clamp(min=1).cpu()  # packing knows no empty sequence
         packed = pack_padded_sequence(sequence, lengths, batch_first=True, enforce_sorted=False)
         outputs, (state, _) = self.lstm(packed)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -85,6 +87,6 @@ def test_a_face_is_made_smaller_and_never_larger_and_a_video_is_refused() -> Non
     images = samples(torch.zeros(3, 1, 48, 48, dtype=torch.uint8), torch.eye(3))
     with pytest.raises(DataError, match="must be from 1 to 47: the model sees 48 pixels; it is 48"):
         smaller_faces(images, 48)
-    features = samples(torch.zeros(3, 64), torch.eye(3))
+    features = replace(images, media=replace(images.media, features=torch.zeros(3, 64)))
     with pytest.raises(DataError, match="for images that fit in memory, not for videos"):
         smaller_faces(features, 16)
