@@ -79,15 +79,14 @@ class LSTMAggregator(nn.Module):
             )
         if packed:
             sequence, real = _real_first(sequence, real)
-        device = sequence.device.type
-        mixed = device != "cpu" and torch.is_autocast_enabled(device)
-        with torch.autocast(device, enabled=mixed):  # not every processor has oneDNN's LSTM of bfloat16
-            sequence = sequence if mixed else sequence.to(self.lstm.weight_ih_l0.dtype)
-            outputs, state = self._run(sequence, real if packed else None)
+        outputs, state = self._run(sequence, real if packed else None)
         return aggregated(self._pooled(outputs, state, real), mask)
 
     def _run(self, sequence: Tensor, real: Tensor | None) -> tuple[Tensor, Tensor]:
         """Return outputs (B, T, H'), zero after the last real frame where `real` (B, T) is given, and final states."""
+        if sequence.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+            with torch.autocast("cpu", enabled=False):  # not every processor has an LSTM in half precision
+                return self._run(sequence.float(), real)
         if real is None:
             outputs, (state, _) = self.lstm(sequence)
             return outputs, state
