@@ -282,15 +282,21 @@ def _fetched(
     return folder, found.repo
 
 
-def called(source: str | Path) -> str:
-    """Return what a model is called: by its entry of the zoo, by the recipe of its run, or else by its folder."""
+def called(source: str | Path, folder: Path) -> str:
+    """Return what a model is called: by its entry of the zoo, by the recipe of its run, or else by its folder.
+
+    Args:
+        source: as `load` takes it.
+        folder: the model folder that it means, which is there by now.
+    """
     found = locate(source)
     if isinstance(found, Entry):
         return found.name.rpartition(":")[2]
-    folder = model_folder(source).resolve()
     path = folder / "run.json"
     record = read_tree(path, CorruptModelError, RECORD_LIMIT) if path.is_file() else {}
-    return Path(str(record.get("name", ""))).name or folder.name  # a record of others may name any path
+    return (
+        Path(str(record.get("name", ""))).name or folder.resolve().name
+    )  # a record of others may name any path
 
 
 def locate(source: str | Path, revision: str | None = None) -> Entry | Path | HubModel:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import typer
 
 from emozoo.cli.train import READER_OPTIONS
+
+if TYPE_CHECKING:
+    from emozoo.source import Source
 
 
 def evaluate(
@@ -34,7 +38,8 @@ def evaluate(
     from emozoo.evaluation.evaluate import evaluate_on_disk
     from emozoo.zoo import called, load
 
-    views, loaded, name = check_tta(tta), load(model, device), called(model)
+    views, loaded = check_tta(tta), load(model, device)
+    name = called(model, cast("Source", loaded.source).folder)
     part = split or "all" if fold is None else f"{split or 'test'}-fold-{fold}"
     part += (f"-{face_size}px" if face_size else "") + (f"-{views}" if views != "none" else "")
     folder = out or Path("eval") / f"{name}-{part}"

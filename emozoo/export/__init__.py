@@ -68,7 +68,7 @@ def export_model(
     folder = model_folder(source)
     model = load_model(folder, "cpu")
     record = _record(folder)
-    name = called(source)
+    name = called(source, folder)
     target = out or Path(f"{name}{'-int8' if calibrate else ''}{chosen.suffix}")
     if target.suffix != chosen.suffix or target.is_dir():
         raise ExportError(f"--out {target}: --format {form} writes a file whose name ends in {chosen.suffix}")

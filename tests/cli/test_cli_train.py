@@ -116,8 +116,8 @@ def test_eval_calls_a_model_by_its_recipe_and_else_by_its_folder(
     folder.mkdir(parents=True)
     if record is not None:
         (folder / "run.json").write_text(record)
-    assert called(f"dir:{folder}") == called(f"dir:{folder}/.") == name
-    assert called("mini-fer2013") == called("zoo:mini-fer2013") == "mini-fer2013"
+    assert called(f"dir:{folder}", folder) == called(f"dir:{folder}/.", folder / ".") == name
+    assert called("mini-fer2013", folder) == called("zoo:mini-fer2013", folder) == "mini-fer2013"
 
 
 def test_eval_asks_for_a_split_where_there_are_several(place: Path) -> None:
