@@ -15,6 +15,8 @@ from torch import Tensor, nn
 STEMS = {"imagenet": (7, 2), "small": (3, 1), "strided": (3, 2)}
 """Kernel size and stride of the first convolution."""
 
+Stride = Literal[1, 2]
+
 
 class ResNet18(nn.Module):
     """Frames (N, C, H, W) to features (N, 8 * width), by global average pooling of the last stage.
@@ -29,6 +31,8 @@ class ResNet18(nn.Module):
         width: channels of the first stage; the others have 2, 4 and 8 times as many. Below 8 it is not to be trained on
             a processor without AVX-512: there torch's gradient of strided 1x1 convolutions of fewer than 8 channels
             writes beyond its memory (torch 2.13 to 2.15).
+        strides: the stride of the first convolution of each stage. (1, 1, 2, 2) after a strided stem keeps the later
+            stages as fine as a small stem does, without the cost of a first stage in full resolution.
     """
 
     input_kind: Literal["frames"] = "frames"
@@ -39,6 +43,7 @@ class ResNet18(nn.Module):
         *,
         stem: Literal["imagenet", "small", "strided"] = "imagenet",
         width: Annotated[int, Field(gt=0)] = 64,
+        strides: tuple[Stride, Stride, Stride, Stride] = (1, 2, 2, 2),
     ) -> None:
         super().__init__()
         kernel, stride = STEMS[stem]
@@ -46,10 +51,10 @@ class ResNet18(nn.Module):
         self.conv1 = nn.Conv2d(in_channels, width, kernel, stride, kernel // 2, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
         self.maxpool = nn.MaxPool2d(3, 2, 1) if stem == "imagenet" else nn.Identity()
-        self.layer1 = _stage(width, width, stride=1)
-        self.layer2 = _stage(width, 2 * width, stride=2)
-        self.layer3 = _stage(2 * width, 4 * width, stride=2)
-        self.layer4 = _stage(4 * width, 8 * width, stride=2)
+        self.layer1 = _stage(width, width, stride=strides[0])
+        self.layer2 = _stage(width, 2 * width, stride=strides[1])
+        self.layer3 = _stage(2 * width, 4 * width, stride=strides[2])
+        self.layer4 = _stage(4 * width, 8 * width, stride=strides[3])
         self._initialise()
 
     def _initialise(self) -> None:

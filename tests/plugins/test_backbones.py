@@ -98,6 +98,19 @@ def test_the_stem_decides_how_far_the_frame_shrinks(stem, reduction):
     assert shapes == [(2, 32, 64 // reduction, 64 // reduction)]
 
 
+@pytest.mark.parametrize("strides", [(1, 1, 2, 2), (2, 1, 1, 2)])
+def test_the_strides_decide_which_stages_halve_the_frame_and_nothing_else(strides):
+    sides = []
+    model, usual = ResNet18(1, stem="strided", width=8, strides=strides), ResNet18(1, stem="strided", width=8)
+    for stage in (model.layer1, model.layer2, model.layer3, model.layer4):
+        stage.register_forward_hook(lambda module, given, output: sides.append(output.shape[-1]))
+    assert model(torch.randn(2, 1, 64, 64)).shape == (2, 64)
+    before = (32, *sides)
+    assert [this // that for this, that in zip(before, sides, strict=False)] == list(strides)
+    kept = {name: value.shape for name, value in model.state_dict().items() if "layer1.0.downsample" not in name}
+    assert kept == {name: value.shape for name, value in usual.state_dict().items()}
+
+
 @pytest.mark.parametrize("width", [8, 24])
 def test_width_multiplies_every_stage(width):
     model = ResNet18(1, stem="small", width=width)
@@ -188,6 +201,8 @@ def test_a_timm_model_that_does_not_pool_is_refused():
     [
         ("resnet18", {"stemm": "small"}, r"model.backbone.stemm: unknown key. Did you mean 'stem'\?"),
         ("resnet18", {"stem": "smal"}, r"model.backbone.stem: .*'smal'.* Did you mean 'small'\?"),
+        ("resnet18", {"strides": [1, 3, 2, 2]}, r"model.backbone.strides.1: .*1 or 2.*3"),
+        ("resnet18", {"strides": [1, 2, 2]}, r"model.backbone.strides.3: missing"),
         ("resnet18", {"width": 0}, r"model.backbone.width: .*greater than 0 \(given: 0\)"),
         (
             "timm/resnt18",
