@@ -1,8 +1,8 @@
 """What several runs say together: means, intervals over runs, paired differences from a baseline, pooled folds.
 
 The figures of one run are named "HEAD.METRIC", such as "emotion.accuracy" and "vad.valence_mse". Where the split
-that a figure was measured on is the one that chose the checkpoint, its name says so ("best on test:
-emotion.accuracy"), and it stands nowhere under the plain name.
+that a figure was measured on is the one that chose the checkpoint, or that of a model the run comes from, its name
+says so ("best on test: emotion.accuracy"), and it stands nowhere under the plain name.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from emozoo.choices import chosen_by_report
 from emozoo.errors import RecipeError, suggest
 from emozoo.evaluation.evaluate import PREDICTIONS, RESAMPLES
 from emozoo.evaluation.metrics import classification_measure, on_source_scale, vad_measure
@@ -49,12 +50,8 @@ class Run:
 
     @property
     def prefix(self) -> str:
-        """What stands before the name of a figure whose split also chose the checkpoint."""
-        return (
-            f"{BEST_ON}{self.reported_on}: "
-            if self.record["selected_on"] == self.record["reported_on"]
-            else ""
-        )
+        """What stands before the name of a figure whose split also chose the checkpoint, or one it comes from."""
+        return f"{BEST_ON}{self.reported_on}: " if chosen_by_report(self.record) else ""
 
     @property
     def reported_on(self) -> str:

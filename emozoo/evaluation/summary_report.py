@@ -30,7 +30,10 @@ POOLED = (
     "Pooled: the predictions of all folds measured together{how}; std is that of a sample, with n - 1. "
     "A mean of folds and a pooled figure differ where a metric is no mean over samples, or folds differ in size."
 )
-BEST_ON = "Figures named 'best on {split}' were measured on the split that chose the checkpoint, so they are too good."
+BEST_ON = (
+    "Figures named 'best on {split}' were measured on the split that chose the checkpoint, or that of a model "
+    "which the run comes from, so they are too good."
+)
 
 
 def write_summary(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import signal
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import cached_property
@@ -254,11 +254,16 @@ class Trainer:
             tensors = {"model": self.evaluated.state_dict()}
             checkpoint.write(self.checkpoints, "best", self.progress.step, tensors, self.progress.best)
         self.save()
-        shown = "-" if value is None else f"{value:.4f}"
-        best = self.progress.best["value"]
-        bar.set_postfix_str(
-            f"loss {row['loss']:.3f}, {self.selector} {shown}, best {best if best is None else round(best, 4)}"
-        )
+        main = [f"{head}.{part['primary']}" for head, part in measured.items()][:1]
+        bar.set_postfix_str(self._epoch_text(row, main if self.selector == LAST else [self.selector]))
+
+    def _epoch_text(self, row: Mapping[str, Any], metrics: list[str]) -> str:
+        """Return what the progress bar says of an epoch: its loss, some of its figures, the best that selects."""
+        figures = {name: row[f"select.{name}"] for name in metrics}
+        if self.selector != LAST:
+            figures["best"] = self.progress.best["value"]
+        texts = [f"{name} {'-' if value is None else f'{value:.4f}'}" for name, value in figures.items()]
+        return ", ".join([f"loss {row['loss']:.3f}", *texts])
 
     def _select_loss(self, outputs: dict[str, Tensor]) -> float | None:
         on_device = {name: value.to(self.device) for name, value in outputs.items()}

@@ -36,6 +36,7 @@ def record(accuracy: float | None, *, selected: str = "validation", **more: floa
         "training_seconds": 5.0,
         "selected_on": selected,
         "reported_on": "test",
+        "data": {"title": "faces"},
     }
 
 
@@ -148,6 +149,15 @@ def test_a_figure_of_the_split_that_selected_is_named_best_on_test_and_nothing_e
 def test_the_fold_is_no_part_of_the_split_that_a_figure_is_named_for() -> None:
     whole = record(0.5) | {"selected_on": "test of fold 12", "reported_on": "test of fold 12"}
     assert "best on test: emotion.accuracy" in Run("a", 0, 12, whole, Path()).figures
+
+
+@pytest.mark.parametrize(("chosen_on", "named"), [("test", "best on test: "), ("validation", "")])
+def test_a_figure_on_the_split_that_chose_the_model_a_run_started_from_is_named_so_too(
+    chosen_on: str, named: str
+) -> None:
+    choice = {"model": "mini", "dataset": "faces", "split": chosen_on, "fingerprint": "0"}
+    later = record(0.5) | {"selected_on": None, "init": {"source": "mini", "choices": [choice]}}
+    assert f"{named}emotion.accuracy" in Run("a", 0, None, later, Path()).figures
 
 
 def test_an_unknown_figure_is_an_error_that_names_the_nearest_and_all_others() -> None:

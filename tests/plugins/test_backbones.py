@@ -107,7 +107,9 @@ def test_the_strides_decide_which_stages_halve_the_frame_and_nothing_else(stride
     assert model(torch.randn(2, 1, 64, 64)).shape == (2, 64)
     before = (32, *sides)
     assert [this // that for this, that in zip(before, sides, strict=False)] == list(strides)
-    kept = {name: value.shape for name, value in model.state_dict().items() if "layer1.0.downsample" not in name}
+    kept = {
+        name: value.shape for name, value in model.state_dict().items() if "layer1.0.downsample" not in name
+    }
     assert kept == {name: value.shape for name, value in usual.state_dict().items()}
 
 

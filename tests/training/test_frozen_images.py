@@ -99,12 +99,17 @@ def test_a_frozen_run_does_not_go_on_with_another_backbone(
 
 
 def test_select_by_last_keeps_the_last_epoch_and_selects_on_nothing(
-    tiny_recipe: Callable[..., Recipe], tmp_path: Path
+    tiny_recipe: Callable[..., Recipe], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     recipe = tiny_recipe("train.select_by='last'", "train.epochs=3", "train.optimizer.lr=0.3")
     record = read_record(train(recipe, tmp_path / "run", cpu=True))
     assert record["best"] == {"metric": "last", "value": 3.0, "epoch": 3, "step": 21}
     assert record["selected_on"] is None
+    accuracy = record["history"][-1]["select.emotion.accuracy"]
+    assert (
+        f"loss {record['history'][-1]['loss']:.3f}, emotion.accuracy {accuracy:.4f}]"
+        in capsys.readouterr().err
+    )
 
 
 def test_each_of_several_copies_starts_from_the_one_backbone_of_a_model(

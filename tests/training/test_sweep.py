@@ -265,7 +265,7 @@ def fake_train(recipe: Recipe, folder: Path, **_: Any) -> Path:
     heads = {"emotion": FAKE["heads"]["emotion"] | {"metrics": metrics}}
     record = {
         "recipe": recipe_record(recipe), "result": {"heads": heads}, "model": {}, "training_seconds": 1.0,
-        "selected_on": "validation", "reported_on": "test",
+        "selected_on": "validation", "reported_on": "test", "data": {"title": "faces"},
     }  # fmt: skip
     (folder / "run.json").write_text(json.dumps(record))
     return folder
