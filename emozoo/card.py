@@ -119,11 +119,14 @@ def write_card(folder: Path, run: Path | None = None, *, weights: bool = False) 
     precision: it is then a model folder, and `emozoo.load` of its name needs no network.
 
     Raises:
-        DataError: the entry holds a model of another run, or a link is in the way; nothing was written.
+        DataError: the entry has no record and no run is given, it holds a model of another run, or a link is in the
+            way; nothing was written.
     """
-    from emozoo.folder import CARD, WEIGHTS, write_manifest
+    from emozoo.folder import CARD, RUN, WEIGHTS, write_manifest
 
     _check_links(folder)
+    if run is None and not (folder / RUN).is_file():
+        raise DataError(f"{folder} holds no {RUN} to make a card of: name a finished run with --run")
     holds = not weights and (folder / WEIGHTS).is_file()
     if run is not None:
         if holds:

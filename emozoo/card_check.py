@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from emozoo.card import RECORDS, metadata
 from emozoo.card_text import check_card, read_header, split_card
-from emozoo.errors import PushError, RecipeError
+from emozoo.errors import CorruptModelError, PushError, RecipeError
 from emozoo.trees import RECORD_LIMIT, read_tree
 
 if TYPE_CHECKING:
@@ -52,10 +52,39 @@ def folder_problems(folder: Path) -> list[str]:
     try:
         text = path.read_text(encoding="utf-8")
         run = _read(folder / RUN) if (folder / RUN).is_file() else None
-        more = [_read(file) for file in sorted((folder / RECORDS).glob("*.json"))]
+        more = {file: _read(file) for file in sorted((folder / RECORDS).glob("*.json"))}
     except (ValueError, RecipeError) as error:
         return [f"{folder}: a card is UTF-8, and a record is JSON: {error}"]
-    return [f"{path}: {problem}" for problem in card_problems(text, run, more)]
+    problems = [f"{path}: {problem}" for problem in card_problems(text, run, list(more.values()))]
+    return [*problems, *_of_other_weights(folder, run, more)]
+
+
+def _of_other_weights(
+    folder: Path, run: Mapping[str, Any] | None, more: Mapping[Path, Mapping[str, Any]]
+) -> Iterator[str]:
+    """Yield which records were measured with weights that are neither the folder's nor those that the run made."""
+    from emozoo.folder import MANIFEST, WEIGHTS, read_manifest
+
+    try:
+        own = {read_manifest(folder)[WEIGHTS]["sha256"]} if (folder / MANIFEST).is_file() else set()
+    except CorruptModelError as error:
+        yield str(error)
+        return
+    own |= {sha256 for sha256 in [_sha256(run, "weights")] if sha256}
+    for file, record in more.items():
+        measured = _sha256(record, "source")
+        if own and measured and measured not in own:
+            yield (
+                f"{file}: measured with other weights ({measured[:12]}...) than the card's "
+                f"({', '.join(f'{each[:12]}...' for each in sorted(own))}); measure again with `emozoo eval`"
+            )
+
+
+def _sha256(record: Mapping[str, Any] | None, key: str) -> str | None:
+    """Return the hash of the weights that a record names by a key, if it names one."""
+    named = (record or {}).get(key)
+    found = named.get("sha256") if isinstance(named, Mapping) else None
+    return found if isinstance(found, str) else None
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from records import LABELS, small_record
 from small import tiny_model
 
 from emozoo.card import BEGIN, END, entry_card, metadata, render_card, settings_of, write_card
+from emozoo.card_check import folder_problems
 from emozoo.errors import DataError
 from emozoo.folder import load_model
 from emozoo.zoo import entries
@@ -305,6 +306,23 @@ def test_the_record_of_the_run_that_made_an_entry_s_model_is_renewed_and_the_mod
     assert json.loads((entry / "run.json").read_text())["finished"] == record["finished"]
     assert (entry / "model.safetensors").read_bytes() == weights
     load_model(entry, "cpu")
+
+
+def test_an_entry_without_a_record_asks_for_a_run(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"no run.json to make a card of: name a finished run with --run"):
+        write_card(tmp_path)
+
+
+def test_a_record_that_was_measured_with_other_weights_is_a_problem_of_the_card(tmp_path: Path) -> None:
+    entry = tmp_path / "entry"
+    (entry / "records").mkdir(parents=True)
+    write_card(entry, finished_run(tmp_path / "run", 0), weights=True)
+    shipped = json.loads((entry / "manifest.json").read_text())["files"]["model.safetensors"]["sha256"]
+    trained = json.loads((entry / "run.json").read_text())["weights"]["sha256"]
+    for name, sha256 in {"shipped": shipped, "trained": trained, "other": "0" * 64}.items():
+        (entry / "records" / f"{name}.json").write_text(json.dumps({"source": {"sha256": sha256}}))
+    (problem,) = folder_problems(entry)
+    assert f"other.json: measured with other weights ({'0' * 12}...)" in problem
 
 
 def test_pictures_of_an_earlier_run_do_not_stay_in_a_card(tmp_path: Path) -> None:

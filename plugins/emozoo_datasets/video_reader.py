@@ -69,7 +69,7 @@ class VideoReader:
 
     def __init__(self, root: Path | None, *, skip_missing: bool = False) -> None:
         if root is None:
-            raise DataError(f"{self.title} is not generated: give its folder with --data PATH")
+            raise DataError(f"{self.title} does not come with emozoo: give its folder with --data PATH")
         if not root.exists():
             raise DataError(f"{root} does not exist; give the folder of {self.title}")
         self._root, self._skip_missing = root, skip_missing

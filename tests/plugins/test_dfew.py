@@ -239,7 +239,7 @@ def test_a_folder_without_lists_says_what_belongs_there(tmp_path):
         DataError, match="holds no lists of DFEW; put a training and a test list of a fold there"
     ):
         Dfew(tmp_path / "DFEW").read()
-    with pytest.raises(DataError, match="DFEW is not generated: give its folder"):
+    with pytest.raises(DataError, match="DFEW does not come with emozoo: give its folder"):
         Dfew(None)
 
 
