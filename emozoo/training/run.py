@@ -6,6 +6,7 @@ import json
 import os
 import re
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +17,13 @@ from accelerate import Accelerator
 
 from emozoo.card import render_card
 from emozoo.choices import origin, validation_note
-from emozoo.errors import CorruptModelError, ResumeError, TrainingError, WeightsUnavailableError
+from emozoo.errors import (
+    CorruptModelError,
+    EmozooWarning,
+    ResumeError,
+    TrainingError,
+    WeightsUnavailableError,
+)
 from emozoo.evaluation.evaluate import evaluate, write_predictions
 from emozoo.evaluation.pictures import draw_history, draw_result
 from emozoo.evaluation.report import write_report
@@ -161,7 +168,21 @@ def initialise(model: EmotionModel, recipe: Recipe) -> dict[str, Any] | None:
     if not fitting:
         raise TrainingError(f"train.init: no tensor of {recipe.train.init} fits this model by name and shape")
     model.load_state_dict(fitting, strict=False)
+    if unlike := _unlike(loaded, model):
+        warnings.warn(
+            f"train.init: the weights of {recipe.train.init} fit by name and shape, but are of another backbone:\n"
+            + "\n".join(unlike),
+            EmozooWarning,
+            stacklevel=2,
+        )
     return {**origin(loaded.source), "tensors": len(fitting), "of": len(own)}
+
+
+def _unlike(source: EmotionModel, model: EmotionModel) -> list[str]:
+    """Return the backbone's options in which two models differ, a line each; nothing of two sorts of backbone."""
+    before, now = (each.config.model_dump(mode="json")["backbone"] for each in (source, model))
+    now = now["backbone"] if isinstance(now.get("backbone"), dict) else now  # copies of one
+    return record.changes(before, now, "model.backbone") if before["name"] == now["name"] else []
 
 
 def _finish(

@@ -11,7 +11,7 @@ import torch
 from emozoo.data import features
 from emozoo.data.features import extract
 from emozoo.data.samples import load_samples
-from emozoo.errors import DataError, ResumeError, WeightsUnavailableError
+from emozoo.errors import DataError, EmozooWarning, ResumeError, WeightsUnavailableError
 from emozoo.evaluation.evaluate import evaluate
 from emozoo.folder import load_model
 from emozoo.model import EmotionModel
@@ -146,6 +146,28 @@ def test_a_result_of_several_views_is_of_the_images_and_not_of_their_centres_fea
     assert recorded["tta"] == "ten-crop"
     for metric, value in found["heads"]["vad"]["metrics"].items():
         assert recorded["heads"]["vad"]["metrics"][metric]["value"] == pytest.approx(value["value"], abs=1e-5)
+
+
+@pytest.mark.parametrize("copies", [False, True])
+def test_a_start_whose_weights_fit_another_backbone_is_warned_of(
+    tiny_recipe: Callable[..., Recipe], tmp_path: Path, recwarn: pytest.WarningsRecorder, copies: bool
+) -> None:
+    def recipe(strides: list[int], *more: str) -> Recipe:
+        one = f"{{name='resnet18', stem='strided', width=8, strides={strides}}}"
+        several = f"{{name='separate', copies=2, backbone={one}}}"
+        parts = [f"model.heads.{head}.part=[{place}, 2]" for place, head in enumerate(("emotion", "vad"), 1)]
+        settings = [f"model.backbone={several}", *parts] if copies and more else [f"model.backbone={one}"]
+        return tiny_recipe(*settings, *more)
+
+    EmotionModel(recipe([1, 1, 2, 2]).model).save(tmp_path / "start")
+    init = f"train.init='dir:{tmp_path / 'start'}'"
+    same, other = recipe([1, 1, 2, 2], init), recipe([1, 2, 2, 2], init)
+    initialise(EmotionModel(same.model), same)
+    assert not [each for each in recwarn if each.category is EmozooWarning]
+    with pytest.warns(
+        EmozooWarning, match=r"another backbone:\n  model.backbone.strides: was \[1, 1, 2, 2\], is"
+    ):
+        initialise(EmotionModel(other.model), other)
 
 
 def test_a_start_whose_weights_are_not_published_names_that_of_a_run_too(
