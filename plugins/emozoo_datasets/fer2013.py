@@ -16,7 +16,15 @@ from emozoo_datasets import ferplus as ferplus_labels
 from emozoo_datasets.fer2013_files import VAD_RANGE, read_form
 from emozoo_datasets.fer2013_forms import ORIGINAL, SIDE, Form, Rows, find_form, header, is_fer2013
 from emozoo_datasets.fer2013_joins import annotated_folds, join_annotations, join_votes, read_annotations
-from emozoo_datasets.image_checks import Problems, Report, count_classes, examine_images, some, stop
+from emozoo_datasets.image_checks import (
+    Problems,
+    Report,
+    count_classes,
+    doubles,
+    examine_images,
+    some,
+    stop,
+)
 from emozoo_datasets.rows import make_dataset, unique
 
 if TYPE_CHECKING:
@@ -43,6 +51,7 @@ class Fer2013:
             unlabelled.
         contempt: with FER+ labels, have contempt as an eighth category.
         drop_not_faces: leave out images of which FER+ says that they show no face.
+        drop_doubles: leave out images of other splits that are, pixel for pixel, in the training split too.
         blend: with FER2013's own labels, the share of FER+'s distribution in the training split's targets,
             where its votes settle something; labels of other splits stay what they are.
         translate_votes: blend with what FER2013's labels would say of an image with such votes, which a
@@ -76,6 +85,7 @@ class Fer2013:
         annotation: Literal["fer2013", "ferplus-majority", "ferplus-probability"] = "fer2013",
         contempt: bool = False,
         drop_not_faces: bool = False,
+        drop_doubles: bool = False,
         blend: float = 0.0,
         translate_votes: bool = False,
         vad_folds: int = 0,
@@ -102,6 +112,7 @@ class Fer2013:
         self._annotation = annotation
         self._contempt = contempt
         self._drop_not_faces = drop_not_faces
+        self._drop_doubles = drop_doubles
         self._blend = blend
         self._translate_votes = translate_votes
         self._vad_folds = vad_folds
@@ -130,6 +141,8 @@ class Fer2013:
             )
         if self._drop_not_faces:
             rows = rows.select(~ferplus_labels.not_a_face(rows.votes))
+        if self._drop_doubles:
+            rows = rows.select(~doubles(rows.image.to_pylist(), rows.split.tolist(), of="train"))
         if self._vad_only:
             rows = rows.select((rows.split != "train") | ~np.isnan(rows.vad).any(axis=1))
         if not len(rows):

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from emozoo.contracts import IMAGE_FORMATS, Finding
@@ -16,6 +17,9 @@ from emozoo.errors import DataError
 
 Report = Callable[[str, str], None]
 """Told of each problem, (where, what and what to do): `stop` raises, `Problems` collects."""
+
+BROKEN = (OSError, ValueError, SyntaxError, Image.DecompressionBombError)
+"""What Pillow raises of an image that it cannot decode."""
 
 LISTED = 30
 """Problems of a kind that are listed one by one; the rest are counted."""
@@ -73,16 +77,14 @@ def examine_images(
     for index, image in enumerate(images):
         try:
             pixels = _decode(image)
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        except BROKEN as error:
             problems(ids[index], f"the image cannot be decoded ({error}); replace or remove it")
             continue
         if pixels.min() == pixels.max():
             blank.append(ids[index])
         if size is not None and (pixels.shape[1], pixels.shape[0]) != size:
             odd.append(ids[index])
-        alike[
-            hashlib.blake2b(repr(pixels.shape).encode() + pixels.tobytes(), digest_size=16).digest()
-        ].append(index)
+        alike[_fingerprint(pixels)].append(index)
     findings = problems.findings()
     if blank:
         findings.append(
@@ -97,6 +99,26 @@ def examine_images(
 def some(ids: Sequence[str]) -> str:
     """Name up to three of many."""
     return ", ".join(ids[:3]) + (", ..." if len(ids) > 3 else "")
+
+
+def doubles(images: Iterable[dict[str, Any]], splits: Sequence[str], of: str) -> NDArray[np.bool_]:
+    """Say which images (N,) of other splits are, pixel for pixel, in the split `of`; a broken one is in none."""
+    prints = [_print_of(image) for image in images]
+    known = {found for found, split in zip(prints, splits, strict=True) if split == of} - {None}
+    return np.array(
+        [split != of and found in known for found, split in zip(prints, splits, strict=True)], bool
+    )
+
+
+def _print_of(image: dict[str, Any]) -> bytes | None:
+    try:
+        return _fingerprint(_decode(image))
+    except BROKEN:
+        return None
+
+
+def _fingerprint(pixels: np.ndarray) -> bytes:
+    return hashlib.blake2b(repr(pixels.shape).encode() + pixels.tobytes(), digest_size=16).digest()
 
 
 def _decode(image: dict[str, Any]) -> np.ndarray:

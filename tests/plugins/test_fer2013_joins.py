@@ -138,6 +138,17 @@ def test_images_of_no_face_are_left_out_where_asked_for(tmp_path):
     assert rows["id"][:] == [f"{split}/{i}" for i, split in enumerate(SPLITS) if i % 6 != 4]
 
 
+def test_doubles_of_training_images_are_left_out_of_the_other_splits_where_asked_for(tmp_path):
+    texts = [*TEXTS[:6], TEXTS[2], TEXTS[7], TEXTS[7], TEXTS[2], TEXTS[10], TEXTS[11]]
+    texts[1] = texts[0]
+    rows = zip(LABELS, texts, USAGES, strict=True)
+    write(tmp_path / "fer2013.csv", ["emotion", "pixels", "Usage"], rows)
+    assert len(Fer2013(tmp_path).read()) == 12
+    kept = Fer2013(tmp_path, drop_doubles=True).read()["id"][:]
+    doubled = {6, 9}
+    assert kept == [f"{split}/{i}" for i, split in enumerate(SPLITS) if i not in doubled], "train stays whole"
+
+
 def test_votes_that_cannot_be_joined_are_an_error_only_where_they_are_asked_for(tmp_path):
     class_folders(tmp_path)
     with pytest.raises(
