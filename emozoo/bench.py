@@ -178,7 +178,7 @@ def _in_process(task: Task) -> dict[str, Any]:
     answer.unlink(missing_ok=True)
     limits = {name: str(task.threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
     done = subprocess.run(
-        [sys.executable, "-m", "emozoo.bench", json.dumps(asdict(task)), str(answer)],
+        [sys.executable, "-P", "-m", "emozoo.bench", json.dumps(asdict(task)), str(answer)],
         env=os.environ | limits,
         capture_output=True,
         text=True,

@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import shutil
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -16,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from emozoo.choices import chosen_by_report, inherited
 from emozoo.errors import DataError
 from emozoo.printable import printable
-from emozoo.trees import read_as, toml
+from emozoo.trees import RECORD_LIMIT, read_as, read_tree, toml
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -119,40 +121,88 @@ def write_card(folder: Path, run: Path | None = None, *, weights: bool = False) 
     precision: it is then a model folder, and `emozoo.load` of its name needs no network.
 
     Raises:
-        DataError: the entry has no record and no run is given, it holds a model of another run, or a link is in the
-            way; nothing was written.
+        DataError: the entry has no record and no run is given, it holds a model of another run, a record cannot be
+            read, or a link is in the way; nothing was written.
+        CorruptModelError: the run's model is damaged; nothing was written.
     """
     from emozoo.folder import CARD, RUN, WEIGHTS, write_manifest
 
     _check_links(folder)
     if run is None and not (folder / RUN).is_file():
         raise DataError(f"{folder} holds no {RUN} to make a card of: name a finished run with --run")
+    if run is None:
+        (folder / CARD).write_text(entry_card(folder), encoding="utf-8")
+        return folder / CARD
     holds = not weights and (folder / WEIGHTS).is_file()
-    if run is not None:
-        if holds:
-            _check_model(folder, run)
-        _take(folder, run)
-    (folder / CARD).write_text(entry_card(folder), encoding="utf-8")
-    if run is not None and weights:
-        _bundle(folder, run)
-    elif run is not None and holds:
+    if holds:
+        _check_model(folder, run)
+    with tempfile.TemporaryDirectory() as place:
+        _stage(Path(place), folder, run, weights)
+        for path in (folder / PICTURES).glob("*.png"):  # of an earlier run
+            path.unlink()
+        shutil.copytree(place, folder, dirs_exist_ok=True)
+    if holds:
         write_manifest(folder)  # which lists the record too
     return folder / CARD
 
 
-def entry_card(folder: Path) -> str:
-    """Return the card of a zoo entry: of its record, pictures, further records, recipe and hand-written part."""
+def _stage(place: Path, folder: Path, run: Path, weights: bool) -> None:
+    """Make in an empty place all that a run gives a zoo entry; what cannot be made leaves the entry as it is."""
+    from emozoo.folder import CARD, RUN, WEIGHTS, load_model, read_manifest, save_model
+    from emozoo.training.run import MODEL, read_record
+
+    record = read_record(run)
+    with read_as("the record of a run", run / RUN):
+        render_card(record)
+    record |= {"weights": read_manifest(run / MODEL)[WEIGHTS]}
+    if weights:
+        save_model(load_model(run / MODEL, "cpu"), place / MODEL, record, store="fp16")
+        for file in (place / MODEL).iterdir():
+            file.rename(place / file.name)
+        (place / MODEL).rmdir()
+    else:
+        (place / RUN).write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    (place / PICTURES).mkdir()
+    for path in sorted(run.glob("*.png")):
+        shutil.copy2(path, place / PICTURES / path.name)
+    (place / CARD).write_text(entry_card(folder, place), encoding="utf-8")
+
+
+def entry_card(folder: Path, made: Path | None = None) -> str:
+    """Return the card of a zoo entry: of its record, pictures, further records, recipe and hand-written part.
+
+    The hand-written part is `card.md`; where there is none, what stands outside the markers of the present card.
+
+    Args:
+        folder: the entry.
+        made: where the record and the pictures lie, if not in the entry.
+
+    Raises:
+        DataError: a record cannot be read.
+    """
     from emozoo.folder import RUN
     from emozoo.training.run import read_record
 
-    record, written = read_record(folder), folder / "card.md"
-    pictures = tuple(f"{PICTURES}/{path.name}" for path in sorted((folder / PICTURES).glob("*.png")))
-    text = written.read_text(encoding="utf-8") if written.is_file() else ""
-    more = [
-        json.loads(path.read_text(encoding="utf-8")) for path in sorted((folder / RECORDS).glob("*.json"))
-    ]
-    with read_as("the record of a run", folder / RUN):
-        return render_card(record, text, pictures, folder.resolve().name, more, settings_of(folder, record))
+    made = made or folder
+    record, is_entry = read_record(made), (folder / "recipe.toml").is_file()
+    pictures = tuple(f"{PICTURES}/{path.name}" for path in sorted((made / PICTURES).glob("*.png")))
+    more = [read_tree(path, DataError, RECORD_LIMIT) for path in sorted((folder / RECORDS).glob("*.json"))]
+    name = folder.resolve().name if is_entry else HERE
+    with read_as("the record of a run", made / RUN):
+        return render_card(record, _written(folder), pictures, name, more, settings_of(folder, record))
+
+
+def _written(folder: Path) -> str:
+    """Return the hand-written part of an entry's card."""
+    from emozoo.card_text import split_card
+    from emozoo.folder import CARD
+
+    own, card = folder / "card.md", folder / CARD
+    if own.is_file() or not card.is_file():
+        return own.read_text(encoding="utf-8") if own.is_file() else ""
+    _, body = split_card(card.read_text(encoding="utf-8"))
+    before, _, rest = body.partition(BEGIN)
+    return before + rest.partition(END)[2]
 
 
 def settings_of(folder: Path, record: Mapping[str, Any]) -> list[str]:
@@ -181,40 +231,6 @@ def _check_model(folder: Path, run: Path) -> None:
             f"{folder} holds a model, and that of {run} is another or cannot be told from it. Put it in its place "
             f"with --weights, or remove {WEIGHTS} and {MANIFEST} first"
         )
-
-
-def _take(folder: Path, run: Path) -> None:
-    """Copy a run's pictures into a zoo entry, and its record with the hash of the weights that it ended with."""
-    import shutil
-
-    from emozoo.folder import RUN, WEIGHTS, read_manifest
-    from emozoo.training.run import MODEL, read_record
-
-    record = read_record(run)
-    with read_as("the record of a run", run / RUN):
-        render_card(record)  # before anything is written over
-    record |= {"weights": read_manifest(run / MODEL)[WEIGHTS]}
-    (folder / PICTURES).mkdir(parents=True, exist_ok=True)
-    for path in (folder / PICTURES).glob("*.png"):  # of an earlier run
-        path.unlink()
-    for path in sorted(run.glob("*.png")):
-        shutil.copy2(path, folder / PICTURES / path.name)
-    (folder / RUN).write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def _bundle(folder: Path, run: Path) -> None:
-    """Put a run's model into a zoo entry, which holds other things besides."""
-    import shutil
-    import tempfile
-
-    from emozoo.folder import load_model, save_model
-    from emozoo.training.run import MODEL, read_record
-
-    with tempfile.TemporaryDirectory() as place:
-        record = read_record(folder)
-        saved = save_model(load_model(run / MODEL, "cpu"), Path(place) / MODEL, record, store="fp16")
-        for file in saved.iterdir():
-            shutil.copy2(file, folder / file.name)
 
 
 def _check_links(folder: Path) -> None:

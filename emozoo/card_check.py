@@ -24,7 +24,7 @@ _LICENCES = {
 }
 _NOT_PROSE = re.compile(r"```.*?```|`[^`\n]*`|<!--.*?-->|\]\([^)\s]*\)|https?://\S+", re.DOTALL)
 _FIGURE = re.compile(
-    r"(?<![\w.,/])(?P<share>\d+(\.\d+)?) ?%(?! (bootstrap |confidence )*intervals?\b)"
+    r"(?<![\w.,/])(?P<share>\d+([.,]\d+)?)[\s*_]*(%|per ?cent\b)(?!\s(bootstrap |confidence )*intervals?\b)"
     r"|(?<![\w.,/])(?P<number>-?(0?\.\d+|1\.0+))(?!\w|\.\d| ?%)"
 )
 """What is taken for a measured figure: a percentage, or a number from -1 to 1 with decimals."""
@@ -162,25 +162,31 @@ def _scores(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _unbacked_figures(prose: str, records: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    known = [number for record in records for number in _numbers(record)]
-    for found in dict.fromkeys(match[0] for match in _FIGURE.finditer(prose)):
-        figure = found.rstrip("% ")
+    measured = [number for record in records for number in _numbers(record)]
+    recipes = [record["recipe"] for record in records if isinstance(record, Mapping) and "recipe" in record]
+    settings = [number for recipe in recipes for number in _numbers(recipe)]
+    for found in {match[0]: match for match in _FIGURE.finditer(prose)}.values():
+        figure = _plain(found["share"] or found["number"])
         digits = len(figure.partition(".")[2])
-        factor = 100 if found.endswith("%") else 1
-        if not any(f"{factor * number:.{digits}f}" == _plain(figure) for number in known):
-            yield f"no record backs the figure {found}; one that was measured apart needs a record in {RECORDS}/"
+        known = [100 * number for number in measured] if found["share"] else [*measured, *settings]
+        if not any(f"{number:.{digits}f}" == figure for number in known):
+            yield f"no record backs the figure {found[0]}; one that was measured apart needs a record in {RECORDS}/"
 
 
 def _plain(figure: str) -> str:
-    """Return a number with its leading zero."""
-    return re.sub(r"^(-?)\.", r"\g<1>0.", figure)
+    """Return a number with its leading zero and a decimal point."""
+    return re.sub(r"^(-?)\.", r"\g<1>0.", figure.replace(",", "."))
 
 
 def _numbers(tree: Any) -> Iterator[float]:
-    """Yield the measured numbers of a record, but those of its history: among so many one fits almost any figure."""
+    """Yield the measured numbers of a record and those that its recipe quotes.
+
+    Not those of its history, among so many of which one fits almost any figure, and none of a recipe's settings.
+    """
     if isinstance(tree, Mapping):
         for key, value in tree.items():
-            yield from () if key == "history" else _numbers(value)
+            quoted = value.get("card") if key == "recipe" and isinstance(value, Mapping) else value
+            yield from () if key == "history" else _numbers(quoted)
     elif isinstance(tree, list):
         for value in tree:
             yield from _numbers(value)

@@ -21,7 +21,7 @@ from emozoo import zoo
 from emozoo.bench import Task, bench, draw, peak_memory, perform, rows, timed, unavailable
 from emozoo.cli.app import app
 from emozoo.cost import count_macs, count_parameters
-from emozoo.errors import RecipeError, UnknownModelError
+from emozoo.errors import DataError, RecipeError, UnknownModelError
 from emozoo.export.graph import example
 from emozoo.model import create
 
@@ -193,6 +193,23 @@ def test_a_process_that_fails_or_is_killed_is_said_and_stops_nothing(tmp_path, m
     monkeypatch.setattr(sys, "executable", str(killed))
     found = benchmark._in_process(Task("quickstart", "fp32", (1,), 1, str(tmp_path)))
     assert found == {"left_out": "ended by signal 9, as when memory runs out"}
+
+
+def test_a_process_runs_no_file_of_the_folder_that_it_is_started_in(tmp_path, monkeypatch):
+    (tmp_path / "safetensors.py").write_text("raise SystemExit('run')\n")
+    monkeypatch.chdir(tmp_path)
+    assert "batches" in benchmark._in_process(Task("quickstart", "fp32", (1,), 1, str(tmp_path)))
+
+
+@pytest.mark.parametrize("option", ["--json", "--plot"])
+def test_a_file_that_could_not_be_written_is_refused_before_anything_is_measured(
+    tmp_path, monkeypatch, option
+):
+    monkeypatch.setattr(benchmark, "bench", lambda *given: pytest.fail("something was measured"))
+    (tmp_path / "file").write_text("")
+    done = CliRunner().invoke(app, ["bench", "quickstart", option, str(tmp_path / "file" / "x.png")])
+    assert isinstance(done.exception, DataError)
+    assert "is no folder that can be written to" in str(done.exception)
 
 
 def test_a_wrong_name_is_wrong_before_anything_is_measured(monkeypatch):

@@ -14,7 +14,7 @@ from small import tiny_model
 
 from emozoo.card import BEGIN, END, entry_card, metadata, render_card, settings_of, write_card
 from emozoo.card_check import folder_problems
-from emozoo.errors import DataError
+from emozoo.errors import DataError, EmozooError
 from emozoo.folder import load_model
 from emozoo.zoo import entries
 
@@ -311,6 +311,38 @@ def test_the_record_of_the_run_that_made_an_entry_s_model_is_renewed_and_the_mod
 def test_an_entry_without_a_record_asks_for_a_run(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no run.json to make a card of: name a finished run with --run"):
         write_card(tmp_path)
+
+
+def test_what_people_wrote_into_the_card_of_a_folder_without_card_md_stays(tmp_path: Path) -> None:
+    folder = finished_run(tmp_path / "run", 0) / "model"
+    write_card(folder, tmp_path / "run")
+    own = "\n## People\n\nMy own words.\n"
+    with (folder / "README.md").open("a") as file:
+        file.write(own)
+    for _ in range(2):
+        write_card(folder)
+    text = (folder / "README.md").read_text()
+    assert text.count(own.strip()) == text.count("## People") == 1
+    assert 'emozoo.load("dir:.")' in text, "a folder's name loads nothing where it is no entry of the zoo"
+
+
+@pytest.mark.parametrize("broken", ["record", "weights"])
+def test_a_card_that_cannot_be_written_leaves_the_entry_as_it_is(tmp_path: Path, broken: str) -> None:
+    entry = tmp_path / "entry"
+    (entry / "records").mkdir(parents=True)
+    write_card(entry, finished_run(tmp_path / "one", 0, "curves.png"), weights=True)
+    other = finished_run(tmp_path / "two", 1)
+    if broken == "record":
+        (entry / "records" / "a.json").write_text("{")
+    else:
+        (other / "model" / "model.safetensors").write_bytes(b"damaged")
+    before = {path: path.read_bytes() for path in entry.rglob("*") if path.is_file()}
+    with pytest.raises(
+        EmozooError, match=r"a.json is not valid JSON" if broken == "record" else "damaged|bytes"
+    ):
+        write_card(entry, other, weights=True)
+    assert before == {path: path.read_bytes() for path in entry.rglob("*") if path.is_file()}
+    load_model(entry, "cpu")
 
 
 def test_a_record_that_was_measured_with_other_weights_is_a_problem_of_the_card(tmp_path: Path) -> None:

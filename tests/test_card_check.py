@@ -96,6 +96,14 @@ def test_a_licence_in_the_recipe_is_one_in_the_card_and_without_one_it_is_missed
         ("a CCC of 1.00", False),
         ("77.77 %", False),  # of the history: an epoch that was not chosen
         ("at a rate of 0.013", True),
+        ("right in 1.3 %", False),  # a setting, and no result
+        ("61,2 %", True),
+        ("61.2\N{NO-BREAK SPACE}%, 61.2 percent", True),
+        ("99,9 %", False),
+        ("99.9\N{NO-BREAK SPACE}%", False),
+        ("99.9\N{NARROW NO-BREAK SPACE}%", False),
+        ("99.9 percent", False),
+        ("**99.9**%", False),
         ("a bootstrap 90 % interval", True),
         ("`0.987` is code, and so is\n```\n0.987\n```\n", True),
         (

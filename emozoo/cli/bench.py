@@ -22,8 +22,9 @@ def bench(
     """Measure models on this machine's processor: size, latency, throughput and memory, in several ways of running."""
     from emozoo.bench import bench as measure
     from emozoo.bench import draw, rows
-    from emozoo.cli.output import table
+    from emozoo.cli.output import check_targets, table
 
+    check_targets({"--json": to_json, "--plot": plot})
     found = measure(names, batch, threads)
     machine = found["machine"]
     typer.echo(f"{machine['processor']}, {machine['cores']} cores, threads: {found['threads']}")

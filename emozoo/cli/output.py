@@ -1,8 +1,11 @@
-"""How results look in a terminal."""
+"""How results look in a terminal, and whether files of them could be written."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 
@@ -12,6 +15,32 @@ def table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> list[str
     lines = [{column: column for column in columns}, *cells]
     widths = {column: max(len(line[column]) for line in lines) for column in columns}
     return ["  ".join(f"{line[column]:<{widths[column]}}" for column in columns).rstrip() for line in lines]
+
+
+def check_targets(targets: dict[str, Path | None]) -> None:
+    """Refuse, before any work, files that could not be written; the folders that they go into are made.
+
+    Args:
+        targets: files by the option that names them; None where it was not given.
+
+    Raises:
+        DataError: one is a folder, or lies in no folder that can be written to.
+    """
+    from emozoo.errors import DataError
+
+    for option, path in targets.items():
+        if path is None:
+            continue
+        if os.path.isdir(path):
+            raise DataError(f"{option} {path} is a folder; name a file to write to")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            TemporaryFile(dir=path.parent).close()
+        except OSError as error:
+            reason = error.strerror or error
+            raise DataError(
+                f"{option} {path}: {path.parent} is no folder that can be written to ({reason}); name another"
+            ) from error
 
 
 def result_lines(result: Mapping[str, Any]) -> list[str]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -50,6 +48,7 @@ def predict(
 
     Files that cannot be read are listed at the end; the exit status is 1 then.
     """
+    from emozoo.cli.output import check_targets
     from emozoo.predictions import Failure, stream
     from emozoo.timeline import Timeline
     from emozoo.writers import open_writer
@@ -58,7 +57,7 @@ def predict(
     chosen, media = _format(form, output), _media(paths, frames=frame_rate is not None)
     if plot or annotate:
         _check_one_video(media, plot, annotate, frames=frame_rate is not None)
-    _check_targets({"--output": output, "--plot": plot, "--annotate": annotate})
+    check_targets({"--output": output, "--plot": plot, "--annotate": annotate})
     loaded = load(model, device)  # before all else that needs torch: a model that cannot be had is soon said
 
     from emozoo.data.preprocess import check_tta
@@ -116,25 +115,6 @@ def _check_one_video(media: list[Any], plot: Path | None, annotate: Path | None,
         raise DataError(f"--plot {plot}: the picture is a PNG file; call it .png")
     if annotate is not None:
         check_output(annotate, Path(media[0]))
-
-
-def _check_targets(targets: dict[str, Path | None]) -> None:
-    """Refuse, before any work, files that could not be written; the folders that they go into are made."""
-    from emozoo.errors import DataError
-
-    for option, path in targets.items():
-        if path is None:
-            continue
-        if os.path.isdir(path):
-            raise DataError(f"{option} {path} is a folder; name a file to write to")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            TemporaryFile(dir=path.parent).close()
-        except OSError as error:
-            reason = error.strerror or error
-            raise DataError(
-                f"{option} {path}: {path.parent} is no folder that can be written to ({reason}); name another"
-            ) from error
 
 
 def _detector(faces: str, file: Path | None) -> str | FaceDetector:

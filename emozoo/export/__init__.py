@@ -61,8 +61,8 @@ def export_model(
         calibrate: a dataset or a folder of photos: the model becomes int8, calibrated on these.
 
     Raises:
-        ExportError: the format is unknown or not installed, the model cannot be traced, or the exported model
-            does not say what the model says.
+        ExportError: the format is unknown or not installed, the place cannot be written to, the model cannot be
+            traced, or the exported model does not say what the model says.
     """
     chosen = find_format(form)
     folder = model_folder(source)
@@ -75,7 +75,10 @@ def export_model(
     images = read_images(model, calibrate) if calibrate else None
     traced = trace(model)
     about = _describe(model, traced, name, folder, record)
-    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ExportError(f"{target}: its folder cannot be made ({error.strerror}); name another") from error
     with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as place:
         plain = Path(place) / "fp32" / target.name
         run = _write(chosen, traced, plain, about)
