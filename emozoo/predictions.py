@@ -62,8 +62,8 @@ class Prediction(Answer):
         return place(self.source, face=face, **corners(self.box)) | self.columns()
 
     def to_rows(self) -> list[dict[str, Any]]:
-        """Return a flat row for each face."""
-        return [face.to_row(number) for number, face in enumerate(self.faces)]
+        """Return a flat row for each face; where none was found, one that says of which photo."""
+        return [face.to_row(number) for number, face in enumerate(self.faces)] or [place(self.source)]
 
     def to_lines(self) -> list[str]:
         """Return lines for people: one a face."""
@@ -95,7 +95,10 @@ class Predictions(Sequence["Prediction | Timeline"]):
         return self.items[index]
 
     def to_rows(self) -> list[dict[str, Any]]:
-        """Return flat rows, one a face of a photo and one a window of a video; `pandas.DataFrame(rows)` is a table."""
+        """Return flat rows, one a face of a photo and one a window of a video; `pandas.DataFrame(rows)` is a table.
+
+        What holds no face that was found has one row, whose `face` is None.
+        """
         return [row for item in self.items for row in item.to_rows()]
 
     def write(self, path: str | Path, form: Format | None = None) -> Path:

@@ -179,7 +179,7 @@ class Timeline:
         }
 
     def to_rows(self) -> list[dict[str, Any]]:
-        """Return a flat row for each window of each face; see `emozoo.answers.PLACE`."""
+        """Return a flat row for each window of each face, or one of no face; see `emozoo.answers.PLACE`."""
         rows = []
         for track in self.tracks:
             for window in track.windows:
@@ -190,7 +190,7 @@ class Timeline:
                     **known, **corners(window.box),
                 )  # fmt: skip
                 rows.append(where | window.columns())
-        return rows
+        return rows or [place(self.source)]
 
     def to_lines(self) -> list[str]:
         """Return lines for people: one a window, and one a face for the whole video."""

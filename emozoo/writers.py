@@ -10,6 +10,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, Protocol, TextIO
 
+from emozoo.answers import PLACE
 from emozoo.errors import DataError
 
 FORMATS = ("table", "jsonl", "csv", "parquet")
@@ -24,7 +25,7 @@ class Result(Protocol):
         ...
 
     def to_rows(self) -> list[dict[str, Any]]:
-        """Return flat rows that all have the same columns: one a face of a photo, one a window of a video."""
+        """Return flat rows: one a face of a photo, one a window of a video; one without an answer where no face is."""
         ...
 
     def to_lines(self) -> list[str]:
@@ -43,10 +44,15 @@ def form_of(path: Path) -> Format:
 
 
 @contextmanager
-def open_writer(output: Path | None, form: Format) -> Generator[TextWriter | ParquetWriter]:
-    """Give a writer to a file, which appears when it is complete, or to the terminal where there is none."""
+def open_writer(output: Path | None, form: Format) -> Generator[Writer]:
+    """Give a writer to a file, or to the terminal where there is none.
+
+    A file appears when it is complete; an older one stays where something went wrong. Who sets the writer's `target`
+    meanwhile has it appear there instead, or with None nowhere.
+    """
     if output is None:
-        yield TextWriter(sys.stdout, form)
+        with closing(TextWriter(sys.stdout, form)) as writer:
+            yield writer
         return
     if output.is_dir():
         raise DataError(f"{output} is a folder; name a file to write to")
@@ -54,20 +60,54 @@ def open_writer(output: Path | None, form: Format) -> Generator[TextWriter | Par
     temporary = output.with_name(f".{output.name}.part")
     try:
         if form == "parquet":
-            with open(temporary, "wb") as file, closing(ParquetWriter(file)) as writer:
+            with open(temporary, "wb") as file, closing(ParquetWriter(file, output)) as writer:
                 yield writer
         else:
-            with open(temporary, "w", encoding="utf-8", newline="") as file:
-                yield TextWriter(file, form)
-        temporary.replace(output)
+            with (
+                open(temporary, "w", encoding="utf-8", newline="") as file,
+                closing(TextWriter(file, form, output)) as writer,
+            ):
+                yield writer
+        if writer.target is not None:
+            temporary.replace(writer.target)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-class TextWriter:
+class Writer:
+    """Writes results one after the other.
+
+    Attributes:
+        target: the file that they are to be in at the end, if any.
+        items: how many there were.
+    """
+
+    def __init__(self, target: Path | None = None) -> None:
+        self.target, self.items = target, 0
+        self.rows: list[dict[str, Any]] = []
+
+    def add(self, item: Result) -> None:
+        """Write one result."""
+        self.items += 1
+        self.rows.extend(item.to_rows())
+
+    def close(self) -> None:
+        """Write what is left."""
+        raise NotImplementedError
+
+    def _answered(self) -> bool:
+        """Say whether a row tells the columns of an answer; those of files without a face do not."""
+        return any(len(row) > len(PLACE) for row in self.rows)
+
+    def _columns(self) -> list[str]:
+        return list(max(self.rows, key=len, default=PLACE))
+
+
+class TextWriter(Writer):
     """Writes results as lines: JSON, CSV with a header, or text for people."""
 
-    def __init__(self, file: TextIO, form: Format) -> None:
+    def __init__(self, file: TextIO, form: Format, target: Path | None = None) -> None:
+        super().__init__(target)
         self.file, self.form = file, form
         self.table = csv.writer(file, lineterminator="\n")
         self.columns: list[str] = []
@@ -75,29 +115,41 @@ class TextWriter:
     def add(self, item: Result) -> None:
         """Write one result."""
         if self.form == "csv":
-            for row in item.to_rows():
-                if not self.columns:
-                    self.columns = list(row)
-                    self.table.writerow(self.columns)
-                self.table.writerow([row[name] for name in self.columns])
-        elif self.form == "jsonl":
+            super().add(item)
+            if self.columns or self._answered():
+                self._flush()
+            return
+        self.items += 1
+        if self.form == "jsonl":
             self.file.write(json.dumps(item.to_dict(), ensure_ascii=False) + "\n")
         else:
             self.file.write("\n".join([*item.to_lines(), ""]))
 
+    def close(self) -> None:
+        """Write what is left: rows of files without a face, before one with one."""
+        if self.rows:
+            self._flush()
 
-class ParquetWriter:
+    def _flush(self) -> None:
+        if not self.columns:
+            self.columns = self._columns()
+            self.table.writerow(self.columns)
+        self.table.writerows([row.get(name) for name in self.columns] for row in self.rows)
+        self.rows.clear()
+
+
+class ParquetWriter(Writer):
     """Writes results as a Parquet table, some thousands of rows at a time."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO, target: Path | None = None) -> None:
+        super().__init__(target)
         self.file = file
-        self.rows: list[dict[str, Any]] = []
         self.parquet: Any = None
 
     def add(self, item: Result) -> None:
         """Write one result."""
-        self.rows.extend(item.to_rows())
-        if len(self.rows) >= 4096:
+        super().add(item)
+        if len(self.rows) >= 4096 and (self.parquet is not None or self._answered()):
             self._flush()
 
     def close(self) -> None:
@@ -111,7 +163,7 @@ class ParquetWriter:
         import pyarrow.parquet as pq
 
         if self.parquet is None:
-            found = pa.Table.from_pylist(self.rows).schema
+            found = pa.table({name: [row.get(name) for row in self.rows] for name in self._columns()}).schema
             # A column that is empty so far, such as the box of pictures that are faces already, may fill later.
             known = [pa.field(f.name, pa.float64()) if pa.types.is_null(f.type) else f for f in found]
             self.parquet = pq.ParquetWriter(self.file, pa.schema(known))

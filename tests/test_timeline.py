@@ -73,7 +73,7 @@ def test_a_video_without_a_face_has_an_empty_timeline_that_says_so(
 ) -> None:
     found = watch(model, frame_folder(tmp_path / "v", scenes(5, {})), {})
     assert (found.tracks, found.main, found.label, found.vad, found.labels) == ((), None, None, None, ())
-    assert found.to_rows() == []
+    assert found.to_rows() == [dict.fromkeys(PLACE) | {"source": str(tmp_path / "v")}]
     assert found.to_lines() == [f"{tmp_path / 'v'}  no face found"]
     assert json.loads(json.dumps(found.to_dict()))["main"] is None
 
@@ -112,8 +112,9 @@ def test_each_face_of_a_photo_is_cut_out_and_the_largest_speaks(model: EmotionMo
         assert face.box == (left, top, left + SIDE, top + SIDE)
     assert photo.faces[0].probabilities == photo.probabilities
     assert photo.detector == "tests:scripted"
-    assert [row["face"] for row in found.to_rows()] == [0, 1, 2]
-    assert (empty.faces, empty.label, empty.to_rows()) == ((), None, [])
+    assert [row["face"] for row in found.to_rows()] == [0, 1, 2, None]
+    assert (empty.faces, empty.label) == ((), None)
+    assert empty.to_rows() == [dict.fromkeys(PLACE) | {"source": "image 1"}]
     assert empty.to_lines() == ["image 1  no face found"]
     assert empty.to_dict() == {"source": "image 1", "detector": "tests:scripted", "faces": []}
 

@@ -24,9 +24,10 @@ def main() -> None:
             raise
         sys.stderr.write(f"error: {error}\n")
         sys.exit(128 + getattr(error, "signal", -127))
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted\n")
-        sys.exit(130)
+    except SystemExit as ended:
+        if ended.code == 130:  # what typer makes of Ctrl-C
+            sys.stderr.write("interrupted\n")
+        raise
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)

@@ -73,16 +73,28 @@ def predict(
     notes, timeline = Notes(len(media)), None
     with open_writer(output, chosen) as writer:
         looking = detector or "none"
-        for item in stream(loaded, media, faces=looking, pace=pace, tta=views, batch_size=batch_size):
-            notes.take(item)
-            if not isinstance(item, Failure):
-                writer.add(item)
-                timeline = item if isinstance(item, Timeline) else None
+        try:
+            for item in stream(loaded, media, faces=looking, pace=pace, tta=views, batch_size=batch_size):
+                notes.take(item)
+                if not isinstance(item, Failure):
+                    writer.add(item)
+                    timeline = item if isinstance(item, Timeline) else None
+        except KeyboardInterrupt:
+            notes.interrupted = True
+        writer.target = _target(output, notes, writer.items)
     if output is not None:
-        typer.echo(f"{len(media) - len(notes.failures):,} predictions written to {output}", err=True)
+        said = f"written to {writer.target}" if writer.target else f"to write; {output} is left as it is"
+        typer.echo(f"{writer.items:,} predictions {said}", err=True)
     notes.show()
     if timeline is not None:
         _draw(timeline, plot, annotate)
+
+
+def _target(output: Path | None, notes: Notes, items: int) -> Path | None:
+    """Return the file that what was predicted goes into: nothing, or a part, takes not the place of something whole."""
+    if output is None or not items:
+        return None
+    return output.with_name(f"{output.stem}.partial{output.suffix}") if notes.interrupted else output
 
 
 def _format(form: str | None, output: Path | None) -> Any:
@@ -141,7 +153,7 @@ class Notes:
     """What is said at the end: what held no face, what is damaged, what could not be read."""
 
     def __init__(self, total: int) -> None:
-        self.total = total
+        self.total, self.taken, self.interrupted = total, 0, False
         self.failures: list[str] = []
         self.faceless: list[str] = []
         self.damaged: list[str] = []
@@ -150,6 +162,7 @@ class Notes:
         """Note what there is to say of a result."""
         from emozoo.predictions import Failure, Prediction
 
+        self.taken += 1
         if isinstance(item, Failure):
             self.failures.append(item.reason)
             return
@@ -159,7 +172,7 @@ class Notes:
             self.damaged.append(f"{item.source}: {item.damaged}")
 
     def show(self) -> None:
-        """Say it on the error stream; end with status 1 where files could not be read."""
+        """Say it on the error stream; end with status 1 where files could not be read, 130 if it was interrupted."""
         named = {
             "hold no face that was found (--faces none takes pictures that are faces already)": self.faceless,
             "are damaged, and were read as far as that goes": self.damaged,
@@ -170,5 +183,8 @@ class Notes:
                 typer.echo(f"{len(files):,} of {self.total:,} files {what}:", err=True)
             for line in files:
                 typer.echo(f"  {line}", err=True)
+        if self.interrupted:
+            typer.echo(f"{self.taken:,} of {self.total:,} files were looked at", err=True)
+            raise KeyboardInterrupt
         if self.failures:
             raise typer.Exit(1)

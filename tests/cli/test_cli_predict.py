@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -16,6 +19,7 @@ from PIL import Image
 from small import photos, tiny_model
 from typer.testing import CliRunner, Result
 
+from emozoo import predictions
 from emozoo.cli.app import app
 from emozoo.errors import DataError, EmozooError, RecipeError
 from emozoo.model import EmotionModel
@@ -110,6 +114,45 @@ def test_what_could_be_predicted_is_written_though_some_could_not(
     done = predict(saved[1], folder, "--output", tmp_path / "p.csv", status=1)
     assert "2 predictions written" in done.stderr
     assert len((tmp_path / "p.csv").read_text().splitlines()) == 3
+
+
+def test_where_nothing_could_be_predicted_the_older_file_stays(
+    saved: tuple[EmotionModel, str], tmp_path: Path
+) -> None:
+    (tmp_path / "p.csv").write_text("the older file")
+    done = predict(saved[1], "fcaes", "--output", tmp_path / "p.csv", status=1)
+    assert f"0 predictions to write; {tmp_path / 'p.csv'} is left as it is" in done.stderr
+    assert (tmp_path / "p.csv").read_text() == "the older file"
+    assert [path.name for path in tmp_path.glob("*p.csv*")] == ["p.csv"]
+
+
+def test_what_was_predicted_before_ctrl_c_is_kept_beside_the_older_file(
+    saved: tuple[EmotionModel, str], folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = predictions.stream
+
+    def stream(*given: Any, **options: Any) -> Iterator[Any]:
+        yield from itertools.islice(whole(*given, **options), 2)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(predictions, "stream", stream)
+    (tmp_path / "p.csv").write_text("the older file")
+    done = predict(saved[1], folder, "--output", tmp_path / "p.csv", status=130)
+    assert done.stderr.splitlines() == [
+        f"2 predictions written to {tmp_path / 'p.partial.csv'}", "2 of 3 files were looked at",
+    ]  # fmt: skip
+    assert (tmp_path / "p.csv").read_text() == "the older file"
+    assert len((tmp_path / "p.partial.csv").read_text().splitlines()) == 3
+
+
+def test_ctrl_c_ends_a_command_with_a_word_and_status_130() -> None:
+    code = (
+        "import emozoo.cli.app as app, emozoo.cli\n"
+        "def stop():\n    raise KeyboardInterrupt\n"
+        "app.app.command('stop')(stop)\nimport sys\nsys.argv = ['emozoo', 'stop']\nemozoo.cli.main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr.strip()) == (130, "interrupted")
 
 
 def test_nothing_is_left_where_a_crash_ends_the_work(

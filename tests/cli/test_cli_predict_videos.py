@@ -8,6 +8,7 @@ import io
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from clips import write_video
 from PIL import Image
@@ -94,7 +95,22 @@ def test_a_table_of_a_video_has_a_row_for_each_window_of_each_face(
         ("a.png", "1", ""),
         ("b.mp4", "0", "0.0"),
         ("b.mp4", "1", "0.0"),
+        ("nobody.png", "", ""),
     ]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_a_table_has_a_row_of_each_file_without_a_face_wherever_it_comes(
+    models: dict[str, str], media: Path, tmp_path: Path, suffix: str
+) -> None:
+    read = {"csv": pd.read_csv, "parquet": pd.read_parquet}[suffix]
+    nobody, path = media / "nobody.png", tmp_path / f"p.{suffix}"
+    predict(models["image"], nobody, media / "a.png", nobody, "--faces", "fixed", "--output", path)
+    table = read(path)
+    assert [Path(source).name for source in table["source"]] == ["nobody.png", "a.png", "a.png", "nobody.png"]
+    assert table["label"].isna().tolist() == [True, False, False, True]
+    predict(models["image"], nobody, "--faces", "fixed", "--output", path)
+    assert (len(read(path)), read(path)["face"].isna().all()) == (1, True)
 
 
 def test_files_without_a_face_are_named_at_the_end_and_are_no_failure(
