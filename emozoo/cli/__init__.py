@@ -8,7 +8,7 @@ from contextlib import redirect_stdout
 
 
 def main() -> None:
-    """Run the command line; errors that emozoo raises on purpose end it with their message and status 1.
+    """Run the command line; errors that emozoo raises on purpose, and files' own, end it with a message and status 1.
 
     Whatever names and texts of others it prints, a terminal shows them and obeys none.
     """
@@ -30,4 +30,9 @@ def main() -> None:
         raise
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as error:  # a place that cannot be written to, a full disk
+        if error.filename is None or os.environ.get("EMOZOO_TRACEBACK"):
+            raise
+        sys.stderr.write(f"error: {error.filename}: {error.strerror}\n")
         sys.exit(1)

@@ -27,7 +27,9 @@ def evaluate(
     ),
     device: str = typer.Option("auto", "--device", help="auto, cpu, cuda, cuda:1, ..."),
     fold: int | None = typer.Option(None, "--fold", min=1, help="The fold that is the split test."),
-    tsne: bool = typer.Option(False, "--tsne", help="Also draw the samples by their features (t-SNE)."),
+    tsne: bool = typer.Option(
+        False, "--tsne", help="Also draw the samples by their features (t-SNE; needs emozoo[tsne])."
+    ),
     face_size: int | None = typer.Option(
         None, "--face-size", min=1, help="Measure as if each face had been so many pixels wide."
     ),

@@ -19,7 +19,7 @@ from emozoo.data.reading import data_for, folds, open_reader, read, split_names
 from emozoo.data.samples import Samples, load_samples
 from emozoo.errors import DataError, EmozooWarning, suggest
 from emozoo.evaluation.metrics import on_source_scale
-from emozoo.evaluation.pictures import draw_features, draw_result
+from emozoo.evaluation.pictures import check_tsne, draw_features, draw_result
 from emozoo.evaluation.report import write_report
 from emozoo.evaluation.rich_clips import location_accuracy, true_clip
 from emozoo.evaluation.slices import accuracy_by_quality, smaller_faces
@@ -27,6 +27,7 @@ from emozoo.evaluation.violations import violations
 from emozoo.faces import detector_of
 from emozoo.labels import DIMENSIONS
 from emozoo.model import EmotionModel, Output, evaluating
+from emozoo.trees import RECORD_LIMIT, read_tree
 from emozoo.versions import versions
 
 if TYPE_CHECKING:
@@ -235,8 +236,11 @@ def evaluate_on_disk(
         face_size: measure as if each face had been so many pixels wide, fewer than the model sees.
 
     Raises:
-        DataError: no reader recognises the dataset, or it has several splits, or folds, and none is named.
+        DataError: no reader recognises the dataset; it has several splits, or folds, and none is named; the folder
+            cannot be written to, or holds the measurement of something else; t-SNE needs what is not installed.
     """
+    if tsne:
+        check_tsne()
     table = data_for(data, reader, options)
     opened, detector = open_reader(table), detector_of(table.detector)
     rows = read(opened, table.name)
@@ -254,8 +258,7 @@ def evaluate_on_disk(
         cache=None if table.cache is None else Path(table.cache).expanduser(),
     )  # fmt: skip
     samples = samples if face_size is None else smaller_faces(samples, face_size)
-    result, outputs = evaluate(model, samples, split=chosen, tta=tta, vad_scale=opened.vad_scale)
-    result = {
+    facts = {
         "name": name,
         "model": name,
         "source": model.source and model.source.record(),
@@ -265,15 +268,39 @@ def evaluate_on_disk(
         **({} if face_size is None else {"face_size": face_size}),
         "fingerprint": samples.fingerprint(),
         "versions": versions(),
-        **result,
     }
-    folder.mkdir(parents=True, exist_ok=True)
+    _claim(folder, {**facts, "split": chosen, "tta": tta})
+    result, outputs = evaluate(model, samples, split=chosen, tta=tta, vad_scale=opened.vad_scale)
+    result = {**facts, **result}
     write_predictions(folder, model, samples, outputs)
-    pictures = draw_result(folder, model, samples, outputs, result)
+    (folder / METRICS).write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    pictures = draw_result(
+        folder, model, samples, outputs, result
+    )  # whatever becomes of them, the figures are there
     pictures += draw_features(folder, features(model, samples), samples, model.labels) if tsne else []
     write_report(result, folder, pictures)
-    (folder / METRICS).write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return result
+
+
+def _claim(folder: Path, facts: Mapping[str, Any]) -> None:
+    """Make the folder of a measurement; one that holds the measurement of something else is left alone."""
+    if (folder / METRICS).is_file():
+        held = read_tree(folder / METRICS, DataError, RECORD_LIMIT)
+        keys = ("source", "dataset", "reader", "faces", "face_size", "fingerprint", "split", "tta")
+        other = [
+            f"{key} {held.get(key)}, not {facts.get(key)}" for key in keys if held.get(key) != facts.get(key)
+        ]
+        if other:
+            raise DataError(
+                f"{folder} holds the measurement of something else ({'; '.join(other)}); name another folder with "
+                "--out, or remove that one"
+            )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(
+            f"{folder} is no folder that can be written to ({error.strerror}); name another with --out"
+        ) from error
 
 
 def _rows_of(rows: Dataset, split: str | None, fold: int | None) -> tuple[list[int], str]:

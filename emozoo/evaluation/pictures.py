@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ from torch import Tensor
 
 from emozoo import registry
 from emozoo.data.samples import Samples
-from emozoo.errors import DataError, RecipeError
+from emozoo.errors import DataError, EmozooWarning, RecipeError
 from emozoo.evaluation import plots, plots_vad
 from emozoo.evaluation.violations import expected_violations
 from emozoo.model import EmotionModel
@@ -28,18 +30,24 @@ def draw_history(folder: Path, history: Sequence[dict[str, Any]], best: dict[str
     return [path]
 
 
-def draw_features(folder: Path, features: Tensor, samples: Samples, labels: Sequence[str]) -> list[Path]:
-    """Draw the samples by what the heads are given (N, D'), brought to the plane by t-SNE.
+def check_tsne() -> None:
+    """Check that t-SNE can be computed here.
 
     Raises:
-        DataError: scikit-learn is not installed, or there are fewer than four samples.
+        DataError: scikit-learn is not installed.
     """
-    try:
-        from sklearn.manifold import TSNE
-    except ImportError:
-        raise DataError("t-SNE needs scikit-learn: pip install 'emozoo[tsne]'") from None
+    if importlib.util.find_spec("sklearn") is None:
+        raise DataError("t-SNE needs scikit-learn: pip install 'emozoo[tsne]'")
+
+
+def draw_features(folder: Path, features: Tensor, samples: Samples, labels: Sequence[str]) -> list[Path]:
+    """Draw the samples by what the heads are given (N, D'), brought to the plane by t-SNE; not fewer than four."""
+    from sklearn.manifold import TSNE
+
     if len(features) < 4:
-        raise DataError(f"t-SNE of {len(features)} samples shows nothing")
+        message = f"t-SNE of {len(features)} samples shows nothing; it was not drawn"
+        warnings.warn(message, EmozooWarning, stacklevel=2)
+        return []
     perplexity = min(30.0, (len(features) - 1) / 3)
     places = TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(features.numpy())
     path = folder / "features.png"

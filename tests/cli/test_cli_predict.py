@@ -145,14 +145,20 @@ def test_what_was_predicted_before_ctrl_c_is_kept_beside_the_older_file(
     assert len((tmp_path / "p.partial.csv").read_text().splitlines()) == 3
 
 
-def test_ctrl_c_ends_a_command_with_a_word_and_status_130() -> None:
+@pytest.mark.parametrize(
+    ("ends", "status", "said"),
+    [
+        ("raise KeyboardInterrupt", 130, "interrupted"),
+        ("open('/dev/null/x')", 1, "error: /dev/null/x: Not a directory"),
+    ],
+)
+def test_what_ends_a_command_from_outside_is_a_line_and_a_status(ends: str, status: int, said: str) -> None:
     code = (
-        "import emozoo.cli.app as app, emozoo.cli\n"
-        "def stop():\n    raise KeyboardInterrupt\n"
+        f"import emozoo.cli.app as app, emozoo.cli\ndef stop():\n    {ends}\n"
         "app.app.command('stop')(stop)\nimport sys\nsys.argv = ['emozoo', 'stop']\nemozoo.cli.main()\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert (done.returncode, done.stderr.strip()) == (130, "interrupted")
+    assert (done.returncode, done.stderr.strip()) == (status, said)
 
 
 def test_nothing_is_left_where_a_crash_ends_the_work(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -152,6 +154,74 @@ def test_a_measurement_of_smaller_faces_says_so(model: EmotionModel, tmp_path: P
     assert "face size: 6" in (tmp_path / "small" / "report.md").read_text()
     assert "face_size" not in whole
     assert small["fingerprint"] != whole["fingerprint"]
+
+
+SMALL: dict[str, Any] = {
+    "name": "m", "split": "test", "reader": "synthetic",
+    "options": ["size=24", "samples=14", "validation_samples=7", "test_samples=7"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "other", [{"tta": "flip"}, {"options": [*SMALL["options"], "seed=3"]}, {"face_size": 6}]
+)
+def test_the_measurement_of_something_else_is_not_written_over(
+    model: EmotionModel, tmp_path: Path, other: dict[str, Any]
+) -> None:
+    evaluate_on_disk(model, None, tmp_path, **SMALL)
+    evaluate_on_disk(model, None, tmp_path, **SMALL)  # the same again may be
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(
+        DataError, match=r"holds the measurement of something else \(.*name another folder with --out"
+    ):
+        evaluate_on_disk(model, None, tmp_path, **SMALL | other)
+    assert before == {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+
+def test_a_folder_that_cannot_be_is_refused_before_anything_is_measured(
+    model: EmotionModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("emozoo.evaluation.evaluate.evaluate", lambda *a, **k: pytest.fail("it was measured"))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(
+        DataError, match=r"file is no folder that can be written to .*; name another with --out"
+    ):
+        evaluate_on_disk(model, None, tmp_path / "file", **SMALL)
+
+
+def test_figures_are_written_whatever_becomes_of_the_pictures(
+    model: EmotionModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*given: Any) -> None:
+        raise RuntimeError("no picture")
+
+    monkeypatch.setattr("emozoo.evaluation.evaluate.draw_result", fail)
+    with pytest.raises(RuntimeError, match="no picture"):
+        evaluate_on_disk(model, None, tmp_path, **SMALL)
+    assert json.loads((tmp_path / "metrics.json").read_text())["n"] == 7
+    assert (tmp_path / "predictions.parquet").is_file()
+
+
+def test_too_few_samples_for_a_picture_of_features_lose_nothing(model: EmotionModel, tmp_path: Path) -> None:
+    pytest.importorskip("sklearn")
+    options = [
+        "size=24",
+        "samples=14",
+        "validation_samples=7",
+        "test_samples=3",
+        "labels=['angry','happy','sad']",
+    ]
+    with pytest.warns(EmozooWarning, match="t-SNE of [1-3] samples shows nothing; it was not drawn"):
+        evaluate_on_disk(model, None, tmp_path, **SMALL | {"options": options}, tsne=True)
+    assert (tmp_path / "report.md").is_file()
+
+
+def test_tsne_without_scikit_learn_is_refused_before_the_data_are_read(
+    model: EmotionModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(DataError, match=r"t-SNE needs scikit-learn: pip install 'emozoo\[tsne\]'"):
+        evaluate_on_disk(model, None, tmp_path, **SMALL | {"reader": "nothing"}, tsne=True)
 
 
 def test_images_that_a_model_of_videos_is_measured_on_are_said_to_be_none(tmp_path: Path) -> None:
