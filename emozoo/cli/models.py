@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, cast
 
 import typer
@@ -23,12 +24,15 @@ def list_models(
     """List the zoo's models, offline."""
     from emozoo.zoo import list_models as rows_of
 
-    rows = rows_of(task=task, dataset=dataset, backbone=backbone, head=head)
+    wanted = {"task": task, "dataset": dataset, "backbone": backbone, "head": head}
+    rows = rows_of(**wanted)
     if as_json:
         typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
         return
     if not rows:
         typer.echo("no model of the zoo fits")
+        for line in _known_values(wanted, rows_of()):
+            typer.echo(line)
     else:
         columns = ["name", "task", "dataset", "backbone", "heads", "weights", "result"]
         if any(row["provider"] != "emozoo" for row in rows):
@@ -37,6 +41,18 @@ def list_models(
             columns, [{**row, "heads": "+".join(row["heads"]), "result": _figure(row)} for row in rows]
         ):
             typer.echo(line)
+
+
+def _known_values(wanted: dict[str, str | None], rows: list[dict[str, Any]]) -> Iterator[str]:
+    """Yield what there is instead of a value that no model of the zoo has."""
+    from emozoo.errors import suggest
+
+    for key, value in wanted.items():
+        known = sorted(
+            {name for row in rows for name in (row["heads"] if key == "head" else [row[key]]) if name}
+        )
+        if value is not None and value not in known:
+            yield f"  --{key} {value}: there is no such model.{suggest(value, known)} There are: {', '.join(known)}"
 
 
 def _figure(row: dict[str, Any]) -> str:

@@ -25,8 +25,11 @@ def draw_history(folder: Path, history: Sequence[dict[str, Any]], best: dict[str
     epochs = [
         {key.replace("select.loss", "selection loss"): value for key, value in row.items()} for row in history
     ]
-    metric = f"select.{best['metric']}"
-    plots.training_curves(path, epochs, scores=[metric], best=best["epoch"])
+    figures = [name for name in history[-1] if name.startswith("select.") and name != "select.loss"]
+    metric = f"select.{best['metric']}"  # of a run that kept its last epoch, the first head's main one stands first
+    plots.training_curves(
+        path, epochs, scores=[metric] if metric in figures else figures[:1], best=best["epoch"]
+    )
     return [path]
 
 

@@ -48,7 +48,8 @@ def vad_space(
     groups = plots.category_groups(index, labels, len(values))
     places = np.full((len(labels), 3), np.nan) if prototypes is None else np.asarray(prototypes, dtype=float)
     with plots.picture(path, (11.2, 9.4)) as figure:
-        space = figure.add_subplot(2, 2, 1, projection="3d")
+        grid = figure.add_gridspec(2, 2, wspace=0.12)  # room for the label of the third axis of space
+        space = figure.add_subplot(grid[0, 0], projection="3d")
         space.view_init(elev=18, azim=-60)
         _draw(space, groups, values, true, dict(zip(labels, places, strict=True)), [0, 1, 2])
         scale = {
@@ -58,7 +59,7 @@ def vad_space(
         }
         space.set(**scale, **{f"{axis}label": name for axis, name in zip("xyz", dimensions, strict=True)})
         for number, (x, y) in enumerate(combinations(range(3), 2), 2):
-            axes = figure.add_subplot(2, 2, number)
+            axes = figure.add_subplot(grid[divmod(number - 1, 2)])
             axes.axhline(0, color="#a0a0a0", linewidth=1)
             axes.axvline(0, color="#a0a0a0", linewidth=1)
             _draw(axes, groups, values, true, dict(zip(labels, places, strict=True)), [x, y])
@@ -114,7 +115,7 @@ def violation_calibration(path: Path, expected: ArrayLike, violated: ArrayLike, 
         name = f"mean gap {gap:.3f}; expected {x.mean():.1%}, found {y.mean():.1%}"
         top.plot(held, seen, color=plots.COLOURS[1], marker="s", label=name)
         top.set(ylim=(0, 1), ylabel="share that contradicts the true category", title=title)
-        top.legend(fontsize=8, loc="upper left")
+        top.legend(fontsize=8, loc="lower right", framealpha=1)
         bottom.bar((np.arange(BINS) + 0.5) / BINS, counts / counts.sum(), 0.92 / BINS, color=plots.COLOURS[6])
         bottom.set(xlim=(0, 1), xlabel="expected share of contradictions", ylabel="values")
         bottom.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")

@@ -105,7 +105,14 @@ def test_list_filters_by_task_dataset_backbone_and_head(wanted, kept):
     options = [text for key, value in wanted.items() for text in (f"--{key}", value)]
     assert [row["name"] for row in json.loads(_run("list", "--json", *options))] == names
     if not names:
-        assert _run("list", *options) == "no model of the zoo fits\n"
+        assert _run("list", *options).startswith("no model of the zoo fits\n")
+
+
+def test_list_says_what_there_is_instead_of_a_value_that_no_model_has():
+    said = _run("list", "--dataset", "fer", "--task", "image").splitlines()
+    assert said[0] == "no model of the zoo fits"
+    (line,) = said[1:]
+    assert line.startswith("  --dataset fer: there is no such model. Did you mean 'fer2013'? There are: ")
 
 
 def test_info_counts_parameters_and_multiplications_as_a_plain_sum_over_layers_does():

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from PIL import Image
 
 from emozoo.evaluation import plots
 from emozoo.evaluation.metrics import classification_measure
+from emozoo.evaluation.pictures import draw_history
 
 LABELS = ("angry", "happy", "sad")
 VAD = ("valence", "arousal", "dominance")
@@ -138,3 +140,16 @@ def test_drawing_needs_neither_pyplot_nor_torch(tmp_path: Path) -> None:
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "False []"
+
+
+@pytest.mark.parametrize(
+    ("metric", "drawn"), [("vad.ccc", "select.vad.ccc"), ("last", "select.emotion.accuracy")]
+)
+def test_a_runs_curves_show_the_figure_that_selects_or_else_the_first_heads_main_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, metric: str, drawn: str
+) -> None:
+    given: dict[str, Any] = {}
+    monkeypatch.setattr(plots, "training_curves", lambda path, epochs, **more: given.update(more))
+    row = {"epoch": 1, "loss": 1.0, "select.emotion.accuracy": 0.5, "select.vad.ccc": 0.1, "select.loss": 1.0}
+    draw_history(tmp_path, [row], {"metric": metric, "epoch": 1})
+    assert given == {"scores": [drawn], "best": 1}
