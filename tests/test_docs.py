@@ -12,9 +12,11 @@ from pydantic import BaseModel
 
 from emozoo.options import option_names
 from emozoo.recipe import Card, CostTerm, Data, Loss, ModelConfig, Part, Train
+from emozoo.training.sweep import Sweep, load_sweep, plan
 from emozoo_datasets.fer2013 import Fer2013
 
 TEXT = (Path(__file__).parents[1] / "docs" / "recipe.md").read_text(encoding="utf-8")
+WORDS = re.sub(r"```.*?```", "", TEXT, flags=re.DOTALL)
 
 
 def keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
@@ -32,9 +34,12 @@ def keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
             yield prefix + name
 
 
-@pytest.mark.parametrize("table", [ModelConfig, Data, Train, Card])
+TABLES = [ModelConfig, Data, Train, Card, Sweep]
+
+
+@pytest.mark.parametrize("table", TABLES)
 def test_the_reference_names_every_key(table: type[BaseModel]) -> None:
-    named = set(re.findall(r"`([^`]+)`", TEXT))
+    named = set(re.findall(r"`([^`]+)`", WORDS))
     assert [key for key in keys(table) if key not in named] == []
 
 
@@ -43,8 +48,17 @@ def test_the_reference_names_every_option_of_fer2013() -> None:
 
 
 def test_the_reference_names_no_key_that_there_is_not() -> None:
-    known = {key for table in (ModelConfig, Data, Train, Card) for key in keys(table)}
+    known = {key for table in TABLES for key in keys(table)}
     known |= set(option_names(Fer2013))
     first_cells = re.findall(r"^\| (`[^|]+`) \|", TEXT, re.MULTILINE)
     named = [key for cell in first_cells for key in re.findall(r"`([^`]+)`", cell)]
     assert [key for key in named if key not in known] == []
+
+
+def test_the_sweep_of_the_reference_is_one_that_runs(tmp_path: Path) -> None:
+    path = tmp_path / "sweep.toml"
+    path.write_text(
+        next(text for text in re.findall(r"```toml\n(.*?)```", TEXT, re.DOTALL) if "[[variant]]" in text)
+    )
+    sweep = load_sweep(path)
+    assert len(plan(sweep, sweep.recipe, (), tmp_path)) == 4 * 3
