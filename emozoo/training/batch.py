@@ -206,7 +206,8 @@ def _side_by_side(planned: Sequence[Planned], how: How) -> Iterator[tuple[Planne
 
 
 def _start(run: Planned, how: How) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-P", "-m", "emozoo", "train", run.source, "--out", str(run.folder), "--resume"]
+    command = [sys.executable, "-P", "-m", "emozoo", "train", run.source]
+    command += ["--out", str(run.folder), "--resume"]
     command += [word for assignment in run.overrides for word in ("--set", assignment)]
     command += [word for tracker in how.trackers for word in ("--track", tracker)]
     command += ["--cpu"] * how.cpu
