@@ -7,13 +7,14 @@ import os
 import re
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
+from torch import Tensor
 
 from emozoo.card import render_card
 from emozoo.choices import origin, validation_note
@@ -41,8 +42,8 @@ from emozoo.versions import versions
 MODEL = "model"
 """The model folder inside a run's folder."""
 
-COPY = re.compile(r"^backbone\.copies\.\d+\.")
-"""What the weights of a copy, in a backbone of several, are called; each copy starts from the same backbone."""
+NETWORK = re.compile(r"^backbone\.(copies\.\d+\.)?")
+"""What the weights of a backbone, or of a copy in one of several, begin with."""
 
 
 def train(
@@ -160,14 +161,18 @@ def initialise(model: EmotionModel, recipe: Recipe) -> dict[str, Any] | None:
     except WeightsUnavailableError as error:
         of_run = f"--set train.init=dir:runs/{recipe.train.init}/model"
         raise WeightsUnavailableError(f"train.init: {error}\n  or start from a run of it: {of_run}") from None
-    source, own = loaded.state_dict(), model.state_dict()
-    found = {name: source.get(COPY.sub("backbone.", name)) for name in own}
-    fitting = {
-        name: value for name, value in found.items() if value is not None and own[name].shape == value.shape
-    }
+    own = model.state_dict()
+    fitting = _fitting(loaded.state_dict(), own)
     if not fitting:
         raise TrainingError(f"train.init: no tensor of {recipe.train.init} fits this model by name and shape")
     model.load_state_dict(fitting, strict=False)
+    if anew := _networks(own) - _networks(fitting):
+        warnings.warn(
+            f"train.init: no tensor of {recipe.train.init} fits {', '.join(sorted(anew))} by name and shape: what is "
+            "there begins with random weights. Give model.backbone the options of the model to start from.",
+            EmozooWarning,
+            stacklevel=2,
+        )
     if unlike := _unlike(loaded, model):
         warnings.warn(
             f"train.init: the weights of {recipe.train.init} fit by name and shape, but are of another backbone:\n"
@@ -178,11 +183,29 @@ def initialise(model: EmotionModel, recipe: Recipe) -> dict[str, Any] | None:
     return {**origin(loaded.source), "tensors": len(fitting), "of": len(own)}
 
 
+def _fitting(source: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the source's tensors that a model can take; each copy in a backbone of several can take the only one."""
+    found = {name: source.get(name, source.get(NETWORK.sub("backbone.", name))) for name in own}
+    return {
+        name: value for name, value in found.items() if value is not None and own[name].shape == value.shape
+    }
+
+
+def _networks(names: Iterable[str]) -> set[str]:
+    """Return the backbone that tensors belong to, or those of its copies that they do."""
+    return {match[0].rstrip(".") for name in names if (match := NETWORK.match(name))}
+
+
 def _unlike(source: EmotionModel, model: EmotionModel) -> list[str]:
     """Return the backbone's options in which two models differ, a line each; nothing of two sorts of backbone."""
-    before, now = (each.config.model_dump(mode="json")["backbone"] for each in (source, model))
-    now = now["backbone"] if isinstance(now.get("backbone"), dict) else now  # copies of one
+    before, now = (_one_backbone(each) for each in (source, model))
     return record.changes(before, now, "model.backbone") if before["name"] == now["name"] else []
+
+
+def _one_backbone(model: EmotionModel) -> dict[str, Any]:
+    """Return what a model's backbone is, or each of its copies."""
+    tree = model.config.model_dump(mode="json")["backbone"]
+    return tree["backbone"] if isinstance(tree.get("backbone"), dict) else tree
 
 
 def _finish(
