@@ -6,9 +6,10 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from records import small_record
 
-from emozoo.card import BEGIN, END
-from emozoo.card_text import check_card, merge_cards, read_header, split_card
+from emozoo.card import BEGIN, END, metadata
+from emozoo.card_text import addressed, check_card, left_out, merge_cards, read_header, split_card
 from emozoo.errors import PushError
 
 NEW = f'---\nlibrary_name: "emozoo"\nlicense: "mit"\ntags: ["emozoo", "vad"]\n---\n{BEGIN}\n# New\n{END}\n'
@@ -21,6 +22,77 @@ def body(text: str) -> str:
 def test_text_around_the_markers_stays_and_text_between_them_is_replaced():
     there = f"---\nlicense: mit\n---\nabove\n{BEGIN}\n# Old\n{END}\nbelow\n"
     assert body(merge_cards(there, NEW)) == f"above\n{BEGIN}\n# New\n{END}\nbelow\n"
+
+
+def around(before: str = "", after: str = "", title: str = "New") -> str:
+    """Return a card with this text around its section, as it is pushed."""
+    text = f"---\nlicense: mit\n---\n{before}\n{BEGIN}\n# {title}\n{END}\n{after}\n"
+    return addressed(text, "a/b", "https://hub/a/b")
+
+
+def edited(text: str, old: str, new: str) -> str:
+    assert old in text
+    return text.replace(old, new)
+
+
+@pytest.mark.parametrize(("before", "after"), [("", "mended"), ("moved", ""), ("", "")])
+def test_text_that_is_as_it_was_pushed_gives_way_to_what_is_written_now(before, after):
+    new = around(before, after)
+    merged = merge_cards(around(after="first", title="Old"), new)
+    assert body(merged) == body(new)
+    assert not left_out(merged, new)
+
+
+def test_text_that_was_edited_on_the_hub_stays_where_nothing_else_is_written_now():
+    there = edited(around(after="first", title="Old"), "first", "edited there")
+    for new in (around(after="first"), around()):
+        merged = merge_cards(there, new)
+        assert "edited there" in merged
+        assert "# New" in merged
+        assert "# Old" not in merged
+        assert not left_out(merged, new)
+
+
+def test_where_both_texts_were_edited_that_on_the_hub_stays_and_the_other_is_said_to_be_left_out_until_it_is_not():
+    there, new = edited(around(after="first"), "first", "edited there"), around(after="edited here")
+    for _ in range(2):
+        there = merge_cards(there, new)
+        assert "edited there" in there
+        assert "edited here" not in there
+        assert left_out(there, new)
+    emptied = merge_cards(edited(there, "edited there", ""), new)
+    assert body(emptied) == body(new)
+    assert not left_out(emptied, new)
+
+
+def test_once_the_text_on_the_hub_was_taken_over_what_is_written_next_is_published():
+    there = edited(around(after="first"), "first", "edited there")
+    there = merge_cards(there, around(after="edited there"))
+    new = around(after="edited there, and here")
+    assert body(merge_cards(there, new)) == body(new)
+
+
+def test_blank_lines_are_no_edit():
+    there = edited(around("above", "first"), "first", "\nfirst\n\n")
+    new = around("above", "second")
+    assert body(merge_cards(there, new)) == body(new)
+
+
+def test_text_that_was_written_before_the_first_push_stays_for_good():
+    there = merge_cards("---\na: 1\n---\n# Mine\n", around(after="here"))
+    new = around(after="here, later")
+    merged = merge_cards(there, new)
+    assert "# Mine" in merged
+    assert left_out(merged, new)
+
+
+@pytest.mark.parametrize("name", ["dir:.", "mini-fer2013", "hub:someone/else"])
+def test_a_card_on_the_hub_loads_the_model_beside_it_whatever_it_was_called_before(name):
+    own = f'{BEGIN}\nmodel = emozoo.load("{name}")\n{END}\nmodel = emozoo.load("another")\n'
+    there = addressed(own, "a/b", "https://hub/a/b")
+    assert 'model = emozoo.load("hub:a/b")\n' in there
+    assert there.endswith('model = emozoo.load("another")\n')
+    assert addressed(there, "a/b", "https://hub/a/b") == there
 
 
 def test_a_card_without_markers_stays_below_the_new_text():
@@ -52,13 +124,25 @@ def test_fields_of_the_header_are_emozoos_where_it_has_them_and_the_authors_else
     assert "- cs  # too\n" in merged
 
 
-def test_figures_that_no_record_backs_any_more_do_not_stay():
-    assert "model-index" not in read_header(merge_cards("---\nmodel-index: [{name: x}]\n---\n", NEW))
+def test_what_emozoo_wrote_of_an_older_model_does_not_stay():
+    record = small_record()
+    record["recipe"]["card"]["licence"] = "Research only"
+    record["init"] = {"repo": "a/base"}
+    wrote = metadata(record)
+    assert {"license_name", "base_model", "base_model_relation", "model-index"} <= set(wrote)
+    there = f"---\n{yaml.safe_dump(wrote | {'language': 'en'})}---\n"
+    fields = read_header(merge_cards(there, "---\nlibrary_name: emozoo\n---\n"))
+    assert set(fields) == {"library_name", "language", "tags"}
 
 
 def test_tags_are_joined():
     merged = merge_cards("---\ntags: [mine, vad]\n---\n", NEW)
     assert read_header(merged)["tags"] == ["mine", "vad", "emozoo"]
+
+
+def test_the_tags_of_tasks_that_a_model_no_longer_has_do_not_stay():
+    merged = merge_cards("---\ntags: [emozoo, classification, mine, vad]\n---\n", NEW)
+    assert read_header(merged)["tags"] == ["emozoo", "mine", "vad"]
 
 
 def test_a_header_that_is_no_yaml_gives_way():
@@ -94,7 +178,7 @@ def test_merging_keeps_every_field_once_and_merging_again_changes_nothing(old, n
     merged = merge_cards(there, own)
     fields = read_header(merged)
     assert {key: fields[key] for key in new if key != "tags"} == {k: v for k, v in new.items() if k != "tags"}
-    kept = {key: value for key, value in old.items() if key not in new and key != "model-index"}
+    kept = {key: old[key] for key in old.keys() & {"tags", "language", "co2", "x y"} - new.keys()}
     assert {key: fields[key] for key in kept} == kept
     assert merge_cards(merged, own) == merged
 
