@@ -29,20 +29,27 @@ PIN = "pin.json"
 OF_CARD_LIMIT = 100
 """How many records and pictures of a card are fetched with a model."""
 
-_OF_CARD = re.compile(r"records/[\w-]+\.json|pictures/[\w-]+\.png")
-_NAME = re.compile(r"(?P<repo>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(@(?P<revision>[A-Za-z0-9_][\w./+-]*))?")
+OF_CARD = re.compile(r"records/[\w-]+\.json|pictures/[\w-]+\.png")
+"""The names of records and pictures that are pushed and fetched with a card."""
+
+_PART = r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?"
+_NAME = re.compile(rf"(?P<repo>{_PART}/{_PART}(?<!\.git))(@(?P<revision>[A-Za-z0-9_][\w./+-]*))?")
 
 
 def parse(text: str, revision: str | None = None) -> HubModel:
     """Return the model that "org/name@revision" means; the revision may be given apart.
 
     Raises:
-        UnknownModelError: it is not written like that.
+        UnknownModelError: it is not written like that, or the Hub can have no such name.
     """
-    found = _NAME.fullmatch(text + (f"@{revision}" if revision and "@" not in text else ""))
-    if not found or re.search(r"--|\.\.|//", text) or (revision or found["revision"]) != found["revision"]:
+    whole = text + (f"@{revision}" if revision and "@" not in text else "")
+    found = _NAME.fullmatch(whole)
+    if not found or re.search(r"--|\.\.|//", whole) or (revision or found["revision"]) != found["revision"]:
         given = text if revision is None else f"{text} and revision {revision!r}"
-        raise UnknownModelError(f"{given}: a model of the Hub is hub:org/name or hub:org/name@revision")
+        raise UnknownModelError(
+            f"{given}: a model of the Hub is hub:org/name or hub:org/name@revision; org and name are up to 96 of the "
+            "signs A-Z a-z 0-9 _ . - each, begin with a letter or digit, do not end in - . or .git, hold no -- or .."
+        )
     return HubModel(found["repo"], found["revision"] or "main")
 
 
@@ -92,7 +99,7 @@ def fetch(
     commit = hub.cached_commit(model) if model.pinned or hub.offline else None
     folder = hub.snapshot(model.repo, commit) if commit else None
     if folder is None or not _whole(folder):
-        folder = _download(model, hub)
+        folder = _download_or_cached(model, hub)
     try:
         _check(folder, hub)
     except CorruptModelError as error:
@@ -109,17 +116,22 @@ def _whole(folder: Path) -> bool:
     return all((folder / name).is_file() for name in (*REQUIRED, MANIFEST))
 
 
+def _download_or_cached(model: HubModel, hub: Hub) -> Path:
+    """Download a model; where that cannot be done now, return the copy that its name last meant."""
+    try:
+        if hub.offline:
+            raise OfflineError(f"{model} is not in the cache, and offline mode is on")
+        return _download(model, hub)
+    except HubUnavailableError as error:
+        return _cached_instead(model, hub, error)
+
+
 def _download(model: HubModel, hub: Hub) -> Path:
     """Look a model up, once, and download what the cache lacks of that commit."""
     from emozoo.folder import CARD, MANIFEST, REQUIRED, RUN
 
-    try:
-        if hub.offline:
-            raise OfflineError(f"{model} is not in the cache, and offline mode is on")
-        with explained(str(model), hub.url(model.repo)):
-            info = persistently(lambda: hub.api.model_info(model.repo, revision=model.revision, timeout=10))
-    except HubUnavailableError as error:
-        return _cached_instead(model, hub, error)
+    with explained(str(model), hub.url(model.repo)):
+        info = persistently(lambda: hub.api.model_info(model.repo, revision=model.revision, timeout=10))
     commit, held = str(info.sha), {file.rfilename for file in info.siblings or ()}
     if not COMMIT.fullmatch(commit):
         raise CorruptModelError(f"{model}: {hub.endpoint} names no commit of it; is that a Hub?")
@@ -129,7 +141,7 @@ def _download(model: HubModel, hub: Hub) -> Path:
         )
     folder = hub.snapshot(model.repo, commit)
     wanted = [name for name in (MANIFEST, *REQUIRED, RUN, CARD) if name in held]
-    wanted += sorted(filter(_OF_CARD.fullmatch, held))[:OF_CARD_LIMIT]
+    wanted += sorted(filter(OF_CARD.fullmatch, held))[:OF_CARD_LIMIT]
     with explained(str(model), hub.url(model.repo)), plain_names():
         for name in wanted:  # what is cached is not asked for
             persistently(lambda name=name: _get(hub, model.repo, commit, name))

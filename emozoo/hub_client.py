@@ -199,12 +199,14 @@ def explained(what: str, url: str) -> Generator[None]:
 def _translated(what: str, url: str, error: Exception) -> HubError | None:
     from huggingface_hub import errors
 
-    status = _status(error)
+    cause = error  # of a file that is not in the cache and could not be asked for, the client tells no more
+    if isinstance(error, errors.LocalEntryNotFoundError) and isinstance(error.__cause__, Exception):
+        cause = error.__cause__
+    status, name = _status(cause), type(cause).__name__
     if status in (401, 403):
         return ModelNotFoundError(
             f"{what}: {url} does not accept your token (HTTP {status}): log in anew (`hf auth login`, or HF_TOKEN)"
         )
-    name = type(error).__name__
     if name.startswith(("Connect", "UnsupportedProtocol")):
         return OfflineError(f"{what}: {url} cannot be reached ({name})")
     transport = errors.HfHubHTTPError.__mro__[1]  # the base of the HTTP library's errors

@@ -120,6 +120,20 @@ def test_a_hub_in_trouble_is_said_to_be_and_the_cached_copy_is_used(hub, pushed,
         assert same(emozoo.load(NAME, "cpu"), folders[0])
 
 
+@pytest.mark.parametrize("request_line", ["GET /cdn/", "HEAD .*config.json"])
+def test_where_a_branch_has_moved_to_files_that_cannot_be_had_the_copy_before_is_used(
+    hub, pushed, request_line
+):
+    emozoo.load(NAME, "cpu")
+    moved = CommitOperationAdd("config.json", b"{}"), CommitOperationAdd("model.safetensors", b"other")
+    made = HfApi(hub.url, token=ALICE).create_commit("alice/faces", moved, commit_message="moved")
+    hub.fault(request_line, status=503, times=100)
+    with pytest.warns(EmozooWarning, match=f"HTTP 503.*the cached copy of commit {pushed.commit} is used"):
+        assert emozoo.load(NAME, "cpu").source.commit == pushed.commit
+    with pytest.raises(HubUnavailableError, match=r"\(HTTP 503\)"):
+        emozoo.load(f"{NAME}@{made.oid}", "cpu")
+
+
 @pytest.mark.parametrize("name", SENT)
 def test_wrong_bytes_of_the_right_length_are_found_and_the_file_is_fetched_once_more(
     hub, pushed, folders, name
