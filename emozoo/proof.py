@@ -11,6 +11,7 @@ from pathlib import Path
 
 from emozoo.card_text import addressed
 from emozoo.errors import PushError
+from emozoo.hub import OF_CARD
 from emozoo.hub_client import Hub, connect
 
 _PICTURE = re.compile(r"\]\((pictures/[\w-]+\.png)\)")
@@ -21,9 +22,10 @@ def check_folder(folder: Path) -> None:
 
     Raises:
         CorruptModelError: it is no model folder.
-        PushError: its card lacks something, which is listed; or a file lies elsewhere.
+        PushError: its card lacks something, which is listed; a file lies elsewhere; or a record has a name by which
+            it would not be fetched.
     """
-    from emozoo.card_check import folder_problems
+    from emozoo.card_check import RECORDS, folder_problems
     from emozoo.folder import check_manifest
 
     check_manifest(folder)
@@ -32,6 +34,11 @@ def check_folder(folder: Path) -> None:
         if not any((folder / name).resolve().is_relative_to(place) for place in places):
             raise PushError(
                 f"{folder / name} is a link out of the folder, and is not published; copy the file there"
+            )
+        if name.startswith(f"{RECORDS}/") and not OF_CARD.fullmatch(name):
+            raise PushError(
+                f"{folder / name} would not be fetched with the model: rename it, to letters, digits, - and _ before "
+                ".json"
             )
     if problems := folder_problems(folder):
         listed = "\n  ".join(problems)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import tempfile
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
@@ -10,13 +11,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from emozoo.card_text import merge_cards
+from emozoo.card_text import left_out, merge_cards
 from emozoo.errors import EmozooError, HubError, ModelNotFoundError, OfflineError, PushError
 from emozoo.hub import parse
 from emozoo.hub_client import Hub, connect, explained, persistently, plain_names
 from emozoo.proof import check_folder, copied, proved
 from emozoo.stamps import sha256
+from emozoo.trees import RECORD_LIMIT, read_tree
 
+_OF_A_MODEL = re.compile(r"run\.json|records/[^/]+\.json|pictures/[^/]+\.png")
+"""Files that speak of one model; those of an older one do not stay beside a new one."""
 AGAIN = "Repeat the same command: what has landed is not sent twice."
 
 
@@ -29,7 +33,7 @@ class Plan:
         files: each file's content, or where it is.
         head: the commit that the push builds on; None where the repository is yet to be made.
         changed: the files that the Hub does not hold as they are here.
-        removed: files of an older model that would not fit this one.
+        removed: the record, records and pictures of an older model that this one does not have.
         notes: what else a user should know.
     """
 
@@ -103,23 +107,18 @@ def push(
         PushError: it was not published, or not all that was asked for was done; says what is where.
         HubError: the Hub does not answer or does not know the repository.
     """
-    if pr and (tag or collection or gated):
-        raise PushError(
-            "a pull request is not the model yet: tag, collection and gating come when it is merged"
-        )
-    if gated not in (None, "auto", "manual"):
-        raise PushError(f"gated is {gated!r}: write auto or manual")
     hub, folder = connect(token=token), Path(folder)
     check_folder(folder)
     with (
         tempfile.TemporaryDirectory() as place
     ):  # what is proved is what is published, whatever happens to the folder
-        plan = plan_push(copied(folder, Path(place)), repo, private=private, token=token)
+        plan = plan_push(
+            copied(folder, Path(place)), repo,
+            private=private, pr=pr, tag=tag, collection=collection, gated=gated, token=token,
+        )  # fmt: skip
         if plan.head is None:
-            if pr:
-                raise ModelNotFoundError(f"there is no {hub.url(repo)} that a pull request could go to")
             plan = _create(plan, hub, private)
-        if gated:
+        if gated in ("auto", "manual"):
             with _granted(plan, hub):
                 hub.api.update_repo_settings(repo, gated=gated)
         published = _commit(plan, hub, pr, message or f"emozoo: {folder.name}")
@@ -132,21 +131,32 @@ def push(
 
 
 def plan_push(
-    folder: str | Path, repo: str, *, private: bool = True, token: str | bool | None = None
+    folder: str | Path,
+    repo: str,
+    *,
+    private: bool = True,
+    pr: bool = False,
+    tag: str | None = None,
+    collection: str | None = None,
+    gated: str | None = None,
+    token: str | bool | None = None,
 ) -> Plan:
     """Prove a model folder, compare it with what the Hub holds, and return what a push would do. Nothing is changed.
 
-    Args:
-        folder: the model folder.
-        repo: "org/name".
-        private: whether the repository is meant to be private.
-        token: an access token, if not the one logged in with.
+    Args: as those of `push`.
 
     Raises:
-        as `push`.
+        as `push`, where that can be known before anything is changed.
     """
-    if parse(repo).revision != "main":
+    parse(repo)
+    if "@" in repo:
         raise PushError(f"{repo}: a model is pushed to org/name; its commit is what comes of it")
+    if pr and (tag or collection or gated):
+        raise PushError(
+            "a pull request is not the model yet: tag, collection and gating come when it is merged"
+        )
+    if gated not in (None, "auto", "manual"):
+        raise PushError(f"gated is {gated!r}: write auto or manual")
     hub = connect(token=token)
     files = proved(Path(folder), repo, hub)
     if hub.offline:
@@ -154,8 +164,47 @@ def plan_push(
     try:
         info = _info(repo, hub)
     except ModelNotFoundError:
+        if pr:
+            raise ModelNotFoundError(f"there is no {hub.url(repo)} that a pull request could go to") from None
+        _check_owner(repo, hub)
         return Plan(repo, files, changed=tuple(files))
-    return _compare(Plan(repo, files), info, hub, private)
+    plan = _compare(Plan(repo, files), info, hub, private)
+    if tag:
+        _check_tag(plan, tag, hub)
+    return plan
+
+
+def _check_owner(repo: str, hub: Hub) -> None:
+    """Refuse a repository that is not there and that the token may not make."""
+    from huggingface_hub import get_token
+
+    owner, missing = repo.partition("/")[0], f"{hub.url(repo)} is not there"
+    token = hub.token if isinstance(hub.token, str) or hub.token is False else get_token()
+    if not token:
+        raise PushError(f"{missing}, and making it needs a token: log in (`hf auth login`, or HF_TOKEN)")
+    with explained(missing, hub.url(repo)):
+        me = persistently(lambda: hub.api.whoami(token))
+    owners = [name["name"].casefold() for name in (me, *me.get("orgs", ()))]
+    reads = me.get("auth", {}).get("accessToken", {}).get("role") == "read"
+    if reads or owner.casefold() not in owners:
+        raise PushError(
+            f"{missing}, or not for your token, which is {me['name']}'s{', for reading,' if reads else ''} and may not "
+            f"make it; nothing was changed. Log in with one that may write for {owner} (`hf auth login`, or HF_TOKEN)"
+        )
+
+
+def _check_tag(plan: Plan, tag: str, hub: Hub) -> None:
+    """Refuse a tag that is another commit than the one that the push ends with."""
+    with explained(f"{plan.repo} is not pushed", hub.url(plan.repo)):
+        taken = persistently(lambda: _tags(plan.repo, hub)).get(tag)
+    if taken is not None and (plan.changed or plan.removed or taken != plan.head):
+        raise PushError(
+            f"{hub.url(plan.repo)} has a tag {tag} already, commit {taken}; nothing was published. Choose another tag."
+        )
+
+
+def _tags(repo: str, hub: Hub) -> dict[str, str]:
+    return {item.name: item.target_commit for item in hub.api.list_repo_refs(repo).tags}
 
 
 def _info(repo: str, hub: Hub, revision: str | None = None) -> Any:
@@ -166,22 +215,35 @@ def _info(repo: str, hub: Hub, revision: str | None = None) -> Any:
 
 
 def _compare(plan: Plan, info: Any, hub: Hub, private: bool) -> Plan:
-    from emozoo.folder import CARD, RUN
+    from emozoo.folder import CARD
 
     there = {row.rfilename: row for row in info.siblings or ()}
     files, notes = dict(plan.files), list(plan.notes)
     if CARD in there:
-        files[CARD] = _merged(plan, there[CARD], info.sha, hub)
+        new = _bytes(files[CARD]).decode()
+        merged = merge_cards(_card_there(plan, there[CARD], info.sha, hub), new)
+        _check_merged(plan, merged, hub)
+        files[CARD] = merged.encode()
+        if left_out(merged, new):
+            notes.append(
+                f"the text that this card has around emozoo's part is not published: that of the Hub's card was edited "
+                f"there, and stays. Take from it into this card what you want to keep, remove it there "
+                f"({hub.url(plan.repo)}/edit/main/{CARD}), and push again"
+            )
     if info.private != private:
         kind = "private" if info.private else "public"
         notes.append(f"{hub.url(plan.repo)} exists and stays {kind}; its settings page changes that")
     changed = tuple(name for name, data in files.items() if name not in there or not _same(there[name], data))
-    removed = tuple({RUN} & set(there) - set(files))
+    card = _bytes(files[CARD]).decode()
+    kept = {
+        name for name in there if name.startswith("pictures/") and name in card
+    }  # put there by hand, and shown
+    removed = tuple(name for name in there if _OF_A_MODEL.fullmatch(name) and name not in kept | files.keys())
     return Plan(plan.repo, files, info.sha, changed, removed, tuple(notes))
 
 
-def _merged(plan: Plan, row: Any, head: str, hub: Hub) -> bytes:
-    """Return the card, merged with the one that is there."""
+def _card_there(plan: Plan, row: Any, head: str, hub: Hub) -> str:
+    """Return the card that the Hub holds."""
     from emozoo.folder import CARD
 
     with tempfile.TemporaryDirectory() as folder, explained(plan.repo, hub.url(plan.repo)), plain_names():
@@ -189,7 +251,25 @@ def _merged(plan: Plan, row: Any, head: str, hub: Hub) -> bytes:
         there = Path(path).read_bytes()
     if not _same(row, there):
         raise HubError(f"{plan.repo}: the card on the Hub arrived damaged; nothing was changed. Try again.")
-    return merge_cards(there.decode("utf-8", "replace"), _bytes(plan.files[CARD]).decode()).encode()
+    return there.decode("utf-8", "replace")
+
+
+def _check_merged(plan: Plan, card: str, hub: Hub) -> None:
+    """Refuse a card that could not be shown beside the model's records, because of what was written on the Hub."""
+    from emozoo.card_check import RECORDS, card_problems
+    from emozoo.folder import CARD, RUN
+
+    records = {
+        name: read_tree(path, PushError, RECORD_LIMIT)
+        for name, path in plan.files.items()
+        if isinstance(path, Path) and (name == RUN or name.startswith(f"{RECORDS}/"))
+    }
+    if problems := card_problems(card, records.pop(RUN, None), list(records.values())):
+        listed = "\n  ".join(problems)
+        raise PushError(
+            f"{plan.repo} is not pushed: with what was written on the Hub, its card is not ready. Correct it at "
+            f"{hub.url(plan.repo)}/edit/main/{CARD}, and push again:\n  {listed}"
+        )
 
 
 def _same(row: Any, data: Path | bytes) -> bool:
@@ -315,7 +395,7 @@ def _tag(published: Published, tag: str, hub: Hub) -> None:
     except Exception as error:
         done = f"{published.url} is published, but not tagged {tag}"
         with explained(done, published.url):
-            tags = {item.name: item.target_commit for item in hub.api.list_repo_refs(published.repo).tags}
+            tags = _tags(published.repo, hub)
         if tag not in tags:
             raise PushError(f"{done} ({_reason(error)}). {AGAIN}") from None
         if tags[tag] != published.commit:

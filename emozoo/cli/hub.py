@@ -32,11 +32,13 @@ def push(
     """
     from emozoo import publish
 
-    model, repo = Path(folder.removeprefix("dir:")), repo.removeprefix("hub:")
-    if dry_run:
-        return _show_plan(publish.plan_push(model, repo, private=private))
-    _show(publish.push(model, repo, private=private, pr=pr, tag=tag, collection=collection, gated=gated))
-    return None
+    model, repo = Path(folder.removeprefix("dir:")).expanduser(), repo.removeprefix("hub:")
+    step = publish.plan_push if dry_run else publish.push
+    done = step(model, repo, private=private, pr=pr, tag=tag, collection=collection, gated=gated)
+    if isinstance(done, publish.Plan):
+        _show_plan(done)
+    else:
+        _show(done)
 
 
 def _show_plan(plan: Plan) -> None:
@@ -66,9 +68,12 @@ def _show(published: Published) -> None:
 
 def download(name: str = typer.Argument(help="A zoo name, or hub:ORG/NAME[@REVISION].")) -> None:
     """Bring a model into the cache, verified, so that it loads without a network."""
+    from emozoo.folder import check_manifest
     from emozoo.zoo import model_folder
 
-    typer.echo(str(model_folder(name)))
+    folder = model_folder(name)
+    check_manifest(folder)
+    typer.echo(str(folder))
 
 
 def cache(as_json: bool = typer.Option(False, "--json", help="Print JSON.")) -> None:

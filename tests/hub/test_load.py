@@ -259,7 +259,27 @@ def test_many_processes_at_once_fetch_each_large_file_once_or_wait_for_the_other
 
 @pytest.mark.parametrize(
     "name",
-    ["a", "a/b/c", "../a", "a/..", "a/b@", "a/b@../x", "a/b@x..y", "a--b/c", "a/b@x y", "a/b@-x", "/b", "a/"],
+    [
+        "a",
+        "a/b/c",
+        "../a",
+        "a/..",
+        "a/b@",
+        "a/b@../x",
+        "a/b@x..y",
+        "a--b/c",
+        "a/b@x y",
+        "a/b@-x",
+        "/b",
+        "a/",
+        "a/b-",
+        "a/b.",
+        "a-/b",
+        "a/b.git",
+        "a/b.git@v1",
+        f"a/{'b' * 97}",
+        "a/na\u00efve",
+    ],
 )
 def test_a_name_that_is_none_is_refused_before_any_request(hub, name):
     with pytest.raises(
@@ -272,8 +292,15 @@ def test_a_name_that_is_none_is_refused_before_any_request(hub, name):
 def test_a_revision_is_for_models_of_the_hub_and_is_given_once():
     with pytest.raises(UnknownModelError, match=r"mini-fer2013 has no revision 'v1'"):
         emozoo.load("mini-fer2013", revision="v1")
-    with pytest.raises(UnknownModelError, match="and revision 'v2'"):
-        emozoo.load(f"{NAME}@v1", revision="v2")
+    for name, revision in ((f"{NAME}@v1", "v2"), (NAME, "v/../v2")):
+        with pytest.raises(UnknownModelError, match=f"and revision '{revision}'"):
+            emozoo.load(name, revision=revision)
+
+
+@pytest.mark.parametrize("name", [f"a/{'b' * 96}", "A-b.c_d/e_", "a/b.gitx", "0/1"])
+def test_a_name_that_the_hub_can_have_is_looked_up_there(hub, name):
+    with pytest.raises(ModelNotFoundError, match="there is no"):
+        emozoo.load(f"hub:{name}")
 
 
 @pytest.fixture
@@ -327,6 +354,15 @@ def test_a_pin_that_is_none_says_what_is_wrong(text, said, tmp_path):
     (tmp_path / "pin.json").write_text(text)
     with pytest.raises(CorruptModelError, match=re.escape(said)):
         read_pin(tmp_path)
+
+
+def test_a_download_of_a_folder_says_whether_it_is_a_model(folders, tmp_path):
+    assert CliRunner().invoke(app, ["download", f"dir:{folders[0]}"]).output.strip() == str(folders[0])
+    (folders[1] / "config.json").write_text("{}")
+    for folder in (folders[1], tmp_path / "none"):
+        done = CliRunner().invoke(app, ["download", f"dir:{folder}"])
+        assert done.exit_code == 1
+        assert str(folder) not in done.stdout
 
 
 def test_download_and_cache_show_what_is_there_and_loading_needs_no_network_then(hub, pushed, monkeypatch):

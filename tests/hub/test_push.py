@@ -150,6 +150,77 @@ def test_what_was_written_on_the_hub_by_hand_stays(hub, pushed, folders, api):
     assert len(commits(hub)) == count
 
 
+def test_what_is_written_around_a_card_here_is_published_where_nobody_edited_it_on_the_hub(
+    hub, folders, reload_here
+):
+    for folder, text in ((folders[0], "first"), (folders[0], "second"), (folders[1], "## People\n\nthird")):
+        with open(folder / "README.md", "a") as card:
+            card.write(f"\n{text}\n")
+        published = push(folder, NAME)
+        assert (published.new, published.notes) == (True, ())
+        assert card_of(hub).endswith(f"\n{text}\n")
+    assert "first" not in card_of(hub)
+
+
+def test_a_text_that_is_not_published_since_the_hubs_was_edited_too_is_said_not_to_be(
+    hub, pushed, folders, api
+):
+    edited = card_of(hub) + "\nedited there\n"
+    api.upload_file(path_or_fileobj=edited.encode(), path_in_repo="README.md", repo_id=NAME)
+    with open(folders[1] / "README.md", "a") as card:
+        card.write("\nedited here\n")
+    [note] = push(folders[1], NAME, private=False).notes
+    assert "is not published: that of the Hub's card was edited there, and stays" in note
+    assert f"{hub.url}/{NAME}/edit/main/README.md" in note
+    assert card_of(hub).endswith("\nedited there\n")
+    assert "# Model 2" in card_of(hub)
+
+
+def test_a_figure_that_was_written_on_the_hub_and_that_no_record_of_the_new_model_backs_stops_a_push(
+    hub, pushed, folders, api
+):
+    edited = card_of(hub) + "\nRight in 93.4 % of cases.\n"
+    api.upload_file(path_or_fileobj=edited.encode(), path_in_repo="README.md", repo_id=NAME)
+    count = len(commits(hub))
+    for step in (plan_push, push):
+        with pytest.raises(
+            PushError, match=rf"(?s)Correct it at {hub.url}/{NAME}/edit/main/README\.md.*no record .*93\.4 %"
+        ):
+            step(folders[1], NAME, private=False)
+    assert len(commits(hub)) == count
+
+
+def test_records_and_pictures_of_an_older_model_do_not_stay_but_those_that_the_hubs_text_shows(
+    hub, folders, reload_here, api
+):
+    for place in ("records", "pictures"):
+        (folders[0] / place).mkdir()
+    (folders[0] / "records" / "photos.json").write_text(json.dumps({"accuracy": 0.934, "n": 500}))
+    (folders[0] / "pictures" / "curves.png").write_bytes(b"\x89PNG")
+    with open(folders[0] / "README.md", "a") as card:
+        card.write("\nRight in 93.4 % of cases.\n\n![curves](pictures/curves.png)\n")
+    push(folders[0], NAME, private=False)
+    shown = CliRunner().invoke(app, ["push", str(folders[1]), NAME, "--public", "--dry-run"]).output
+    for name in ("records/photos.json", "pictures/curves.png"):
+        assert f"remove  {name}\n" in shown
+    push(folders[1], NAME, private=False)
+    fetched = zoo.model_folder(f"hub:{NAME}")
+    assert not list(fetched.glob("*/*"))
+    assert folder_problems(fetched) == []
+    api.upload_file(path_or_fileobj=b"\x89PNG", path_in_repo="pictures/mine.png", repo_id=NAME)
+    edited = card_of(hub) + "\n![mine](pictures/mine.png)\n"
+    api.upload_file(path_or_fileobj=edited.encode(), path_in_repo="README.md", repo_id=NAME)
+    assert plan_push(folders[0], NAME, private=False).removed == ()
+
+
+def test_a_record_that_would_not_be_fetched_by_its_name_is_not_pushed(hub, folders, reload_here):
+    (folders[0] / "records").mkdir()
+    (folders[0] / "records" / "ferplus v2.json").write_text("{}")
+    with pytest.raises(PushError, match=r"ferplus v2\.json would not be fetched with the model: rename it"):
+        push(folders[0], NAME)
+    assert hub.requests == []
+
+
 def test_a_published_card_names_its_repository_where_the_one_at_home_names_its_folder(
     hub, folders, reload_here
 ):
@@ -229,8 +300,13 @@ def test_what_a_card_refers_to_comes_back_with_it_so_that_it_can_be_checked_and_
     assert not push(fetched, NAME).new, "the Hub has all of it"
 
 
-@pytest.mark.parametrize(("folder", "repo"), [("dir:{}", NAME), ("{}", f"hub:{NAME}")])
-def test_a_push_takes_names_as_other_commands_write_them(hub, folders, reload_here, folder, repo):
+@pytest.mark.parametrize(
+    ("folder", "repo"), [("dir:{}", NAME), ("{}", f"hub:{NAME}"), ("dir:~/model-1", NAME)]
+)
+def test_a_push_takes_names_as_other_commands_write_them(
+    hub, folders, reload_here, folder, repo, monkeypatch
+):
+    monkeypatch.setenv("HOME", str(folders[0].parent))
     words = ["push", folder.format(folders[0]), repo]
     CliRunner().invoke(app, words, catch_exceptions=False)
     assert len(commits(hub)) == 2, "that of the repository's making, and the model's"
@@ -271,15 +347,53 @@ def test_a_branch_that_moves_stops_a_push_and_repeating_it_succeeds(hub, pushed,
     assert "notes.txt" in hub.store.repos[NAME].commits[published.commit].files
 
 
-@pytest.mark.parametrize("name", [NAME, "alice/new"])
 @pytest.mark.parametrize("user", [{"name": "bob"}, {"name": "alice", "writes": False}], ids=["bob", "reader"])
-def test_a_missing_right_is_said_and_nothing_is_changed(hub, pushed, folders, name, user):
+def test_a_missing_right_is_said_and_nothing_is_changed(hub, pushed, folders, user):
     token = hub.user(token="hf_other_secret", **user)
     with pytest.raises(PushError, match=r"your token may not do that at .* \(HTTP 403\).*--pr") as caught:
-        push(folders[1], name, private=False, token=token)
+        push(folders[1], NAME, private=False, token=token)
     assert "secret" not in str(caught.value)
     assert list(hub.store.repos) == [NAME]
     assert len(commits(hub)) == 2
+
+
+@pytest.mark.parametrize("step", [plan_push, push])
+@pytest.mark.parametrize(
+    ("user", "said"),
+    [
+        ({"name": "bob"}, "not for your token, which is bob's and may not make it"),
+        ({"name": "alice", "writes": False}, "which is alice's, for reading, and may not make it"),
+        (None, "making it needs a token: log in"),
+    ],
+    ids=["bob", "reader", "nobody"],
+)
+def test_a_repository_that_the_token_may_not_make_is_not_even_planned(
+    hub, folders, reload_here, step, user, said
+):
+    token = hub.user(token="hf_other_secret", **user) if user else False
+    with pytest.raises(PushError, match=f"{hub.url}/alice/new is not there.*{said}") as caught:
+        step(folders[0], "alice/new", token=token)
+    assert "secret" not in str(caught.value)
+    assert not hub.store.repos
+
+
+def test_a_repository_of_an_organisation_is_made_by_its_members(hub, folders, reload_here):
+    token = hub.user("carol", "hf_carol_secret", orgs=("Faces",))
+    push(folders[0], "Faces/first", token=token)
+    assert list(hub.store.repos) == ["Faces/first"]
+
+
+@pytest.mark.parametrize(
+    "options", [{"pr": True, "tag": "v1"}, {"pr": True, "gated": "auto"}, {"gated": "foo"}, {"pr": True}]
+)
+def test_a_plan_refuses_what_a_push_would(hub, folders, reload_here, options):
+    words = [f"--{name}" if value is True else f"--{name}={value}" for name, value in options.items()]
+    with pytest.raises(EmozooError) as caught:
+        push(folders[0], NAME, **options)
+    with pytest.raises(EmozooError) as planned:
+        plan_push(folders[0], NAME, **options)
+    assert str(planned.value) == str(caught.value)
+    assert CliRunner().invoke(app, ["push", str(folders[0]), NAME, *words, "--dry-run"]).exit_code == 1
 
 
 def test_a_commit_whose_answer_is_lost_is_found_to_have_landed(hub, pushed, folders):
@@ -323,8 +437,22 @@ def test_a_hub_that_holds_something_else_than_was_sent_is_found_out(hub, pushed,
         push(folders[1], NAME, private=False)
 
 
-def test_a_tag_that_is_taken_is_said_after_the_model_is_published(hub, pushed, folders):
+def test_a_tag_that_is_another_commit_stops_a_push_and_its_plan(hub, pushed, folders):
     push(folders[0], NAME, private=False, tag="v1")
+    assert plan_push(folders[0], NAME, private=False, tag="v1").changed == ()
+    for step in (plan_push, push):
+        with pytest.raises(
+            PushError, match=f"a tag v1 already, commit {pushed.commit}; nothing was published"
+        ):
+            step(folders[1], NAME, private=False, tag="v1")
+    assert commits(hub)[1:] == [pushed.commit]
+
+
+def test_a_tag_that_is_taken_meanwhile_is_said_after_the_model_is_published(hub, pushed, folders, api):
+    def take() -> None:
+        api.create_tag(NAME, tag="v1", revision=pushed.commit)
+
+    hub.fault("POST .*/commit/main", before=take)
     with pytest.raises(PushError, match=f"not tagged v1: that tag is commit {pushed.commit}"):
         push(folders[1], NAME, private=False, tag="v1")
     assert same(emozoo.load(f"hub:{NAME}", "cpu"), folders[1])
@@ -433,7 +561,9 @@ def test_where_the_hub_is_out_of_reach_a_push_says_so(hub, folders, reload_here,
         push(folders[0], NAME)
 
 
-@pytest.mark.parametrize("repo", ["faces", "alice/faces@v1", "hub:alice/faces", "../faces"])
+@pytest.mark.parametrize(
+    "repo", ["faces", "alice/faces@v1", "alice/faces@main", "hub:alice/faces", "../faces", "alice/faces-"]
+)
 def test_a_target_that_is_no_repository_is_refused_before_anything_is_done(hub, folders, repo):
     with pytest.raises((PushError, UnknownModelError), match="org/name"):
         push(folders[0], repo)
