@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from emozoo.evaluation.tables import better_low
+
 OWN = frozenset({"epoch", "step", "seconds", "loss", "lr"})
 """Keys of an epoch that training fills itself: a part of the loss of such a name is NAME.loss in the history."""
 
@@ -46,8 +48,9 @@ class Progress:
         return row
 
     def is_best(self, metric: str, value: float | None) -> bool:
-        """Say whether an epoch beats all before it, and remember it if so."""
-        if value is None or (self.best["value"] is not None and value <= self.best["value"]):
+        """Say whether an epoch beats all before it by "head.metric", and remember it if so; errors are better low."""
+        sign, best = (-1 if better_low(metric.rpartition(".")[2]) else 1), self.best["value"]
+        if value is None or (best is not None and sign * value <= sign * best):
             return False
         self.best = {"metric": metric, "value": value, "epoch": self.history[-1]["epoch"], "step": self.step}
         return True

@@ -182,3 +182,13 @@ def test_trackers_get_what_the_log_gets(tiny_recipe, tmp_path: Path) -> None:
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert lines[-1]["epoch"] == 1
     assert np.isfinite(lines[-1]["select.emotion.accuracy"])
+
+
+def test_a_run_that_selects_by_an_error_keeps_the_epoch_that_has_the_lowest(
+    tiny_recipe, tmp_path: Path
+) -> None:
+    settings = ["train.epochs=4", "train.select_by=vad.rmse", "train.losses.vad.weight=0", "data.samples=40"]
+    record = read_record(train(tiny_recipe(*settings), tmp_path / "run", cpu=True))
+    errors = [row["select.vad.rmse"] for row in record["history"]]
+    assert len(set(errors)) == 4
+    assert record["best"]["epoch"] == 1 + errors.index(min(errors))
