@@ -22,13 +22,28 @@ VIOLATION = Part(name="step")
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The rules between the first classification head and the first VAD head of a model."""
+    """The rules between the first classification head of a model and the dimensions of its VAD heads.
+
+    Attributes:
+        category: the classification head.
+        places: of each dimension, the first VAD head that predicts it and the column of its output.
+        cost: what says where the two contradict each other.
+        options: those of the cost.
+    """
 
     category: str
-    regressor: str
-    dimensions: tuple[str, ...]
+    places: dict[str, tuple[str, int]]
     cost: Any
     options: dict[str, Any]
+
+    @property
+    def dimensions(self) -> tuple[str, ...]:
+        """The dimensions that there are rules for."""
+        return tuple(self.places)
+
+    def values(self, outputs: Mapping[str, Tensor]) -> Tensor:
+        """Return the predicted values (B, dimensions) out of the outputs of all heads."""
+        return torch.stack([outputs[head][:, column] for head, column in self.places.values()], 1)
 
     def broken(self, logits: Tensor, vad: Tensor) -> Tensor:
         """Return bool (B, dimensions), where the value contradicts the most likely category."""
@@ -37,17 +52,21 @@ class Rules:
 
 def rules(model: EmotionModel) -> Rules | None:
     """Return a model's rules; None without both kinds of head, or where the labels have no rules."""
-    heads: dict[str, Any] = {head.task: (name, head) for name, head in reversed(model.heads.items())}  # ty: ignore
-    if not {"classification", "vad"} <= heads.keys():
+    heads: dict[str, Any] = dict(model.heads.items())
+    category = next((name for name, head in heads.items() if head.task == "classification"), None)
+    places: dict[str, tuple[str, int]] = {}
+    for name, head in heads.items():
+        for column, dimension in enumerate(head.dimensions if head.task == "vad" else ()):
+            places.setdefault(dimension, (name, column))
+    if category is None or not places:
         return None
-    (category, _), (regressor, head) = heads["classification"], heads["vad"]
     part = registry.resolve("consistency", VIOLATION.name, VIOLATION.options, "violation")
     try:
-        cost = part.build(model.labels, head.dimensions)
+        cost = part.build(model.labels, tuple(places))
     except RecipeError:
         return None
     options = {key: value for key, value in part.plain.items() if key != "name"}
-    return Rules(category, regressor, tuple(head.dimensions), cost, options)
+    return Rules(category, places, cost, options)
 
 
 def violations(model: EmotionModel, outputs: Mapping[str, Tensor], targets: Targets) -> dict[str, Any] | None:
@@ -58,7 +77,7 @@ def violations(model: EmotionModel, outputs: Mapping[str, Tensor], targets: Targ
     found = rules(model)
     if found is None:
         return None
-    broken = found.broken(outputs[found.category], outputs[found.regressor])
+    broken = found.broken(outputs[found.category], found.values(outputs))
     columns = [DIMENSIONS.index(name) for name in found.dimensions]
     label, vad = targets.label.cpu(), targets.vad.cpu()[:, columns]
     known = ~(label.isnan().any(1) | vad.isnan().any(1))
@@ -86,7 +105,7 @@ def expected_violations(
         return None
     label = targets.label.cpu()
     known = ~label.isnan().any(1)
-    logits, vad = outputs[found.category][known], outputs[found.regressor][known]
+    logits, vad = outputs[found.category][known], found.values(outputs)[known]
     classes = torch.eye(logits.shape[1]).log()
     each = torch.stack([found.broken(row.expand_as(logits), vad) for row in classes], 1).float()
     return (logits.softmax(1)[..., None] * each).sum(1), found.broken(label[known].log(), vad)

@@ -113,6 +113,25 @@ def test_the_violation_rate_is_that_of_a_plain_count(model: EmotionModel, sample
     assert found["annotation_n"] == 70
 
 
+def test_violations_of_dimensions_in_heads_of_their_own_are_those_of_one_head_of_all(
+    model: EmotionModel, samples: Samples
+) -> None:
+    apart = {name: {"name": "vad", "dimensions": [name]} for name in ("arousal", "valence", "dominance")}
+    again = {"name": "vad", "dimensions": ["dominance", "valence"]}
+    heads = {"emotion": {"name": "classification"}, **apart, "again": again}
+    other = create(ModelConfig.model_validate({**CONFIG, "heads": heads}))
+    generator = torch.Generator().manual_seed(0)
+    vad = torch.rand(70, 3, generator=generator) * 2 - 1
+    outputs = {"emotion": torch.randn(70, 7, generator=generator), "vad": vad}
+    valence, arousal, dominance = vad.split(1, 1)
+    split = {"emotion": outputs["emotion"], "arousal": arousal, "valence": valence, "dominance": dominance}
+    split["again"] = -torch.cat([dominance, valence], 1)
+    one, many = (violations(m, o, samples.targets) for m, o in ((model, outputs), (other, split)))
+    assert one == many
+    assert one is not None
+    assert one["violation_rate"] > max(one["per_dimension"].values())
+
+
 def test_models_without_both_heads_or_without_rules_have_no_violation_rate(samples: Samples) -> None:
     single = create(ModelConfig.model_validate({**CONFIG, "heads": {"emotion": {"name": "classification"}}}))
     assert violations(single.eval(), run(single, samples), samples.targets) is None

@@ -79,5 +79,21 @@ def test_expected_contradictions_are_those_of_each_category_by_its_probability()
     assert len(found[0]) == len(rows)
 
 
+def test_expected_contradictions_are_of_the_dimensions_of_all_vad_heads() -> None:
+    dimensions = ("valence", "arousal", "dominance")
+    heads = {name: {"name": "vad", "dimensions": [name]} for name in dimensions}
+    apart = tiny_model(heads={"emotion": {"name": "classification"}, **heads})
+    generator = torch.Generator().manual_seed(0)
+    logits, vad = torch.randn(9, 7, generator=generator), torch.rand(9, 3, generator=generator) * 2 - 1
+    targets = Targets(torch.eye(7)[torch.arange(9) % 7], torch.full((9, 3), float("nan")))
+    one = expected_violations(tiny_model(), {"emotion": logits, "vad": vad}, targets)
+    columns = dict(zip(dimensions, vad.split(1, 1), strict=True))
+    many = expected_violations(apart, {"emotion": logits, **columns}, targets)
+    assert one is not None
+    assert many is not None
+    assert one[0].shape == (9, 3)
+    assert all(torch.equal(first, second) for first, second in zip(one, many, strict=True))
+
+
 def test_a_model_without_vad_has_no_rules() -> None:
     assert rules(tiny_model(heads={"emotion": {"name": "classification"}})) is None
