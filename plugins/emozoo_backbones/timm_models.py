@@ -20,7 +20,8 @@ class TimmBackbone(nn.Module):
     Args:
         in_channels: 1 for grey frames, 3 for RGB.
         member: the architecture's name in timm; `timm/resnet34` in a recipe.
-        drop_path_rate: probability of skipping a residual branch in training (stochastic depth).
+        drop_path_rate: probability of skipping a residual branch in training (stochastic depth); 0 for none, also
+            where timm's own default is another.
         global_pool: how timm pools the last feature map ("avg", "max", "token", ...); None: the default.
         img_size: side of the square frames, in pixels, for models that fix it when built (such as ViT).
     """
@@ -38,7 +39,7 @@ class TimmBackbone(nn.Module):
     ) -> None:
         super().__init__()
         _check_name(member)
-        given = {"drop_path_rate": drop_path_rate or None, "global_pool": global_pool, "img_size": img_size}
+        given = {"drop_path_rate": drop_path_rate, "global_pool": global_pool, "img_size": img_size}
         self.model = _create(
             member, in_channels, {name: value for name, value in given.items() if value is not None}
         )
@@ -91,6 +92,9 @@ def _create(member: str, in_channels: int, options: dict[str, Any]) -> Any:
     except (
         Exception
     ) as error:  # timm's models raise what they like: TypeError, AssertionError, RuntimeError, ...
+        if "unexpected keyword argument 'drop_path_rate'" in str(error) and options["drop_path_rate"] == 0:
+            rest = {name: value for name, value in options.items() if name != "drop_path_rate"}
+            return _create(member, in_channels, rest)  # it never skips a branch
         given = ", ".join(f"{name}={value!r}" for name, value in options.items()) or "no options"
         raise ValueError(
             f"timm cannot build {member!r} with {in_channels} input channels and {given}: "

@@ -6,6 +6,7 @@ import sys
 import pytest
 import timm
 import torch
+from timm.layers import DropPath
 from torch import nn
 
 from emozoo import registry
@@ -183,6 +184,26 @@ def test_timm_options_reach_the_model():
     assert backbone(torch.randn(2, 3, 48, 48)).shape == (2, 64)
     assert backbone.model.blocks[-1].drop_path1.drop_prob == pytest.approx(0.25)
     assert TimmBackbone(3, member="test_resnet", global_pool="catavgmax").out_features == 192
+
+
+def _drop_rates(backbone: TimmBackbone) -> set[float]:
+    return {round(module.drop_prob, 3) for module in backbone.modules() if isinstance(module, DropPath)}
+
+
+def test_timm_skips_branches_as_often_as_the_recipe_says_and_by_default_never():
+    member = "swin_tiny_patch4_window7_224"  # of which timm itself skips some
+    with torch.device("meta"):
+        assert max(_drop_rates(TimmBackbone(3, member=member, drop_path_rate=0.2))) == 0.2
+        assert _drop_rates(TimmBackbone(3, member=member)) == set()
+
+
+def test_a_timm_model_without_branches_to_skip_is_built_unless_it_is_to_skip_them():
+    with torch.device("meta"):
+        assert TimmBackbone(3, member="vgg11").out_features == 4096
+        with pytest.raises(ValueError, match=r"cannot build 'vgg11' .* drop_path_rate=0\.1: TypeError"):
+            TimmBackbone(3, member="vgg11", drop_path_rate=0.1)
+        with pytest.raises(ValueError, match=r"cannot build 'vgg11' .* img_size=64: TypeError"):
+            TimmBackbone(3, member="vgg11", img_size=64)
 
 
 def test_a_frame_of_the_wrong_size_is_named_with_the_option_that_fixes_it():
