@@ -94,7 +94,8 @@ def load_samples(
         rows: rows as a dataset reader returns them, of one split.
         labels: the model's labels.
         preprocessor: the model's own.
-        only: keep samples of these categories alone.
+        only: keep samples of these categories alone; soft labels are divided among them, and where they give them
+            nothing the hard label counts.
         sampling: the model's own, for videos.
         reader: the dataset's reader, for videos that it makes itself.
         detector: what finds the face in videos of whole scenes; None where videos are faces already.
@@ -136,13 +137,36 @@ def _only(rows: Dataset, labels: Sequence[str]) -> Dataset:
     rows = rows.select(keep)
     kept = [name for name in names if canonical(name) in wanted]
     if "label_probabilities" in rows.column_names:
-        rows = rows.remove_columns("label_probabilities")
+        feature = rows.features["label_probabilities"]
+        soft = _only_shares(_soft_labels(rows), [names.index(name) for name in kept])
+        rows = rows.remove_columns("label_probabilities").add_column(
+            "label_probabilities", soft, feature=feature
+        )
     values = [kept.index(names[value]) for value in rows["label"]]
     from datasets import ClassLabel
 
     return (
         rows.remove_columns("label").add_column("label", values).cast_column("label", ClassLabel(names=kept))
     )
+
+
+def _soft_labels(rows: Dataset) -> list[list[float] | None]:
+    """Return the `label_probabilities` of each row, None where it has none.
+
+    Raises:
+        ContractError: they are not as many as the labels.
+    """
+    names, soft = rows.features["label"].names, list(rows["label_probabilities"])
+    for row, values in enumerate(soft):
+        if values is not None and len(values) != len(names):
+            raise ContractError(f"row {row} has {len(values)} label_probabilities for {len(names)} labels")
+    return soft
+
+
+def _only_shares(soft: list[list[float] | None], columns: list[int]) -> list[list[float] | None]:
+    """Return the probabilities of some labels, given that it is one of them; None where that is impossible."""
+    kept = [None if values is None else [values[column] for column in columns] for values in soft]
+    return [[value / sum(values) for value in values] if values and sum(values) else None for values in kept]
 
 
 def _targets(rows: Dataset, labels: Sequence[str]) -> Targets:
@@ -157,12 +181,8 @@ def _targets(rows: Dataset, labels: Sequence[str]) -> Targets:
         label[row_index] = 0.0
         label[row_index, column] = 1.0
     if "label_probabilities" in rows.column_names:
-        for row, values in enumerate(rows["label_probabilities"]):
+        for row, values in enumerate(_soft_labels(rows)):
             if values is not None:
-                if len(values) != len(names):
-                    raise ContractError(
-                        f"row {row} has {len(values)} label_probabilities for {len(names)} labels"
-                    )
                 label[row] = 0.0
                 label[row].index_add_(0, torch.tensor(position), torch.tensor(values))
     vad = torch.full((len(rows), len(DIMENSIONS)), float("nan"))

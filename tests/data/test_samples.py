@@ -98,6 +98,8 @@ def test_two_spellings_of_one_category_add_up() -> None:
 def test_soft_labels_of_another_length_are_refused() -> None:
     with pytest.raises(ContractError, match="row 1 has 2 label_probabilities for 3 labels"):
         load(rows([0, 1], label_probabilities=[[0.2, 0.3, 0.5], [0.5, 0.5]]))
+    with pytest.raises(ContractError, match="row 0 has 4 label_probabilities for 3 labels"):
+        load(rows([0, 1], label_probabilities=[[0.25] * 4, None]), only=["neutral"])
 
 
 def test_vad_stands_in_the_order_valence_arousal_dominance_with_nan_where_missing() -> None:
@@ -121,6 +123,15 @@ def test_only_some_categories_can_be_used_under_any_spelling() -> None:
     torch.testing.assert_close(samples.targets.vad[:, 0], torch.tensor([0.0, 0.2, 0.4]))
     everything = load(data)
     assert torch.equal(samples.media.pixels, everything.media.pixels[[0, 2, 4]])
+
+
+def test_soft_labels_are_divided_among_the_categories_that_are_used() -> None:
+    soft = [[0.2, 0.2, 0.6], [0.0, 1.0, 0.0], None, [0.3, 0.5, 0.2], [1.0, 0.0, 0.0]]
+    data = rows([2, 2, 2, 1, 0], label_probabilities=soft)
+    samples = load(data, ("happy", "neutral"), only=["joy", "neutral"])
+    assert samples.ids == ["photo-0", "photo-1", "photo-2", "photo-4"]
+    expected = torch.tensor([[0.75, 0.25], [1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+    torch.testing.assert_close(samples.targets.label, expected)
 
 
 def test_a_category_to_use_that_the_dataset_lacks_is_refused_with_the_nearest() -> None:
