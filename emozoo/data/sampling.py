@@ -135,8 +135,9 @@ class Segments(Sampler):
     """A few consecutive frames of each of `segments` equal segments, in one clip.
 
     TSN (Wang et al. 2016) takes one frame of each segment; Former-DFER (Zhao and Liu 2021) 8 x 2 frames, which are the
-    defaults: anywhere in its segment in training, in the middle of it in testing. Of a video too short for
-    segments, every draw may be any frame in training, and testing spreads over what there is.
+    defaults: anywhere in its segment in training, in the middle of it in testing. Their codes round segments down in
+    training, and so never see the end of a video that they do not divide evenly; here segments cover all of it. Of a
+    video too short for segments, every draw may be any frame in training, and testing spreads over what there is.
     """
 
     name: Literal["segments"]
@@ -146,13 +147,10 @@ class Segments(Sampler):
     def rows(self, frames: int, rng: Generator | None) -> Rows:
         """Return (1, segments * length) indices, in the order of time."""
         room = max(1, frames - self.length + 1)
-        if rng is None:
-            starts = [room * (2 * k + 1) // (2 * self.segments) for k in range(self.segments)]
-        elif room < self.segments:
+        if rng is not None and room < self.segments:
             starts = rng.integers(room, size=self.segments).tolist()
         else:
-            width = room // self.segments
-            starts = [k * width + int(rng.integers(width)) for k in range(self.segments)]
+            starts = _one_of_each(room, self.segments, rng)
         return [sorted(min(start + step, frames - 1) for start in starts for step in range(self.length))]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -169,25 +170,36 @@ def test_thirds_test_on_every_frame_or_on_the_centres() -> None:
     assert Thirds(name="thirds", cap=3).sample(9).index.tolist() == [[0, 4, 8]]
 
 
-def _former_dfer(frames: int, draw: Any) -> list[int]:
-    """Former-DFER's 8 x 2 frames, of a video long enough for it, written out."""
-    room, chosen = frames - 2 + 1, []
+@given(st.integers(10, 2000))
+def test_segments_in_testing_are_those_of_former_dfer(frames: int) -> None:
+    tick, chosen = (frames - 2 + 1) / 8, []
     for segment in range(8):
-        if draw is None:
-            tick = room / 8
-            start = int(tick / 2 + tick * segment)
-        else:
-            start = segment * (room // 8) + int(draw(room // 8))
+        start = int(tick / 2 + tick * segment)
         chosen += [start, min(start + 1, frames - 1)]
-    return chosen
+    assert Segments(name="segments").sample(frames).index.tolist() == [sorted(chosen)]
 
 
-@given(st.integers(10, 2000), st.integers(0, 10**6))
-def test_segments_are_those_of_former_dfer(frames: int, seed: int) -> None:
-    sampler, rng = Segments(name="segments"), np.random.default_rng(seed)
-    assert sampler.sample(frames).index.tolist() == [sorted(_former_dfer(frames, None))]
-    drawn = sampler.sample(frames, np.random.default_rng(seed)).index
-    assert drawn.tolist() == [sorted(_former_dfer(frames, rng.integers))]
+@given(st.integers(1, 30), st.integers(0, 10**6))
+def test_segments_that_divide_a_video_evenly_are_drawn_as_by_former_dfer(width: int, seed: int) -> None:
+    drawn = Segments(name="segments").sample(8 * width + 1, np.random.default_rng(seed)).index
+    rng = np.random.default_rng(seed)
+    starts = [segment * width + int(rng.integers(width)) for segment in range(8)]
+    assert drawn.tolist() == [sorted(start + step for start in starts for step in (0, 1))]
+
+
+@pytest.mark.parametrize("frames", [9, 16, 23, 28])
+def test_segments_show_every_frame_of_a_video_sooner_or_later(frames: int) -> None:
+    sampler, rng = Segments(name="segments"), np.random.default_rng(0)
+    seen = {frame for _ in range(300) for frame in sampler.sample(frames, rng).index.ravel().tolist()}
+    assert seen == set(range(frames))
+
+
+@given(st.integers(9, 500), st.integers(0, 10**6))
+def test_each_start_of_segments_is_drawn_from_its_own_part_of_the_video(frames: int, seed: int) -> None:
+    sampler = Segments(name="segments", length=1)
+    (index,) = sampler.sample(frames, np.random.default_rng(seed)).index
+    bounds = [part * frames // 8 for part in range(9)]
+    assert all(low <= frame < high for frame, (low, high) in zip(index, pairwise(bounds), strict=True))
 
 
 def test_segments_of_one_frame_are_those_of_tsn() -> None:
