@@ -124,7 +124,8 @@ class Backbone(Protocol):
 
     Attributes:
         out_features: D, the size of the feature vector.
-        input_kind: "frames" for (N, C, H, W), "clips" for (N, C, T, H, W).
+        input_kind: "frames" for (N, C, H, W), "clips" for (N, C, T, H, W): N clips of T real frames each. How long
+            clips are is the sampler's to say; of short videos they may be as short as one frame.
 
     A backbone may also have `orthogonal_convs() -> list[nn.Conv2d]`: the convolutions that `train.orthogonal`
     regularises; and a list `copies` of backbones, each of which `train.init` starts from the one backbone of a model.

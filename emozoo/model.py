@@ -83,11 +83,13 @@ class EmotionModel(nn.Module):
         """Run images (B, C, H, W), or videos (B, clips, frames, C, H, W) with a mask (B, clips, frames).
 
         All frames of all videos pass the backbone in one call; with `bn_per_frame`, in one call for each place in
-        a video, so that batch normalisation in training takes its statistics there, as CEFLNet's code does.
+        a video, so that batch normalisation in training takes its statistics there, as CEFLNet's code does. A backbone
+        that sees clips is given the frames of each that are there, clips of one length in one call; in training no
+        backbone is given the others, so that its statistics are of real frames alone.
 
         Raises:
-            ContractError: the input has another number of axes, or a component returned another shape than it
-                declares.
+            ContractError: the input has another number of axes, the mask does not fit it, or a component returned
+                another shape than it declares.
         """
         if x.ndim == 4 and self.aggregator is None:
             return self.aggregate(self.backbone_features(x))
@@ -96,11 +98,16 @@ class EmotionModel(nn.Module):
                 f"input of shape {tuple(x.shape)}: images are (B, C, H, W); videos, "
                 "(B, clips, frames, C, H, W), need a model with an aggregator"
             )
+        x = x if x.ndim == 6 else x[:, None, None]
+        if mask is not None and (mask.shape != x.shape[:3] or mask.dtype != torch.bool):
+            raise ContractError(
+                f"a mask {tuple(mask.shape)} of {mask.dtype} for videos {tuple(x.shape[:3])}: "
+                "it is of torch.bool, (B, clips, frames), True for frames that are there"
+            )
+        features = self._frame_features(x, mask, bn_per_frame)
         if mask is not None and self.input_kind == "clips":  # a clip is there if any of its frames is
             mask = mask.any(2, keepdim=True)
-        return self.aggregate(
-            self._frame_features(x if x.ndim == 6 else x[:, None, None], bn_per_frame), mask
-        )
+        return self.aggregate(features, mask)
 
     def aggregate(self, features: Tensor, mask: Tensor | None = None) -> Output:
         """Run what follows the backbone on its features: of images (B, D), or of frames (B, clips, frames, D)."""
@@ -124,9 +131,11 @@ class EmotionModel(nn.Module):
         _expect(features, (x.shape[0], self.backbone.out_features), "the backbone")
         return features
 
-    def _frame_features(self, x: Tensor, bn_per_frame: bool) -> Tensor:
+    def _frame_features(self, x: Tensor, mask: Tensor | None, bn_per_frame: bool) -> Tensor:
         """Return (B, clips, frames, D); a clip backbone sees each clip whole, as one frame."""
         batch, clips, frames = x.shape[:3]
+        if mask is not None and (self.training or self.input_kind == "clips") and not bool(mask.all()):
+            return self._real_features(x, mask, bn_per_frame and self.training)
         if self.input_kind == "clips":
             return self.backbone_features(x.flatten(0, 1).transpose(1, 2)).unflatten(0, (batch, clips, 1))
         if bn_per_frame and self.training:
@@ -135,6 +144,25 @@ class EmotionModel(nn.Module):
                 1, (clips, frames)
             )
         return self.backbone_features(x.flatten(0, 2)).unflatten(0, (batch, clips, frames))
+
+    def _real_features(self, x: Tensor, mask: Tensor, bn_per_frame: bool) -> Tensor:
+        """Return what `_frame_features` does, of the frames that are there alone, and 0 where none is."""
+        batch, clips, frames = mask.shape
+        if self.input_kind == "clips":
+            x, mask = x.flatten(0, 1), mask.flatten(0, 1)
+            call = mask.sum(1)  # in which call a clip is seen: that of its length
+        else:
+            x, mask = x.flatten(0, 2)[:, None], mask.flatten()[:, None]
+            call = mask[:, 0].long()
+            if bn_per_frame:
+                call *= torch.arange(1, clips * frames + 1, device=call.device).repeat(batch)
+        features = x.new_zeros(len(x), self.backbone.out_features)
+        for number in call[call > 0].unique().tolist():
+            rows = call == number
+            real = x[mask & rows[:, None]].unflatten(0, (int(rows.sum()), -1))
+            seen = real.transpose(1, 2) if self.input_kind == "clips" else real[:, 0]
+            features[rows] = self.backbone_features(seen).to(features.dtype)
+        return features.unflatten(0, (batch, clips, -1))
 
     def outputs(self, media: Tensor, tta: TTA = "none", mask: Tensor | None = None) -> Output:
         """Return what the model says of decoded media, averaged over the views of test-time augmentation.

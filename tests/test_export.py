@@ -392,6 +392,15 @@ def test_a_model_of_videos_of_fixed_size_is_exported_and_runs_without_a_mask(for
         _assert_same(found[name], value)
 
 
+@pytest.mark.parametrize("sampling", ["all", "thirds", "sliding"])
+def test_a_model_of_clips_that_differ_in_length_is_refused_with_the_samplings_that_can_be_exported(sampling):
+    parts = {"backbone": {"name": "r3d"}, "aggregator": {"name": "mean"}, "sampling": {"name": sampling}}
+    with torch.device("meta"):
+        model = EmotionModel(tiny_config(preprocess={"size": 20, "crop": 16}, **parts))
+    with pytest.raises(ExportError, match=r"clips are all of one length: clips, segments or uniform"):
+        trace(model)
+
+
 def test_a_model_that_torch_cannot_trace_is_said_to_be_one():
     with pytest.raises(ExportError, match=r"torch\.export cannot trace this model"):
         trace(_video_model("lstm", name="all"))

@@ -11,8 +11,10 @@ from small import BACKBONE, HEADS, install, photos, tiny_config, tiny_model
 from torch import nn
 
 import emozoo
+from emozoo.data.media import Videos
+from emozoo.data.sampling import All, Sampling, Sliding, Thirds
 from emozoo.errors import ContractError, RecipeError, UnknownComponentError
-from emozoo.model import create, evaluating
+from emozoo.model import EmotionModel, create, evaluating
 from emozoo.recipe import Recipe, load_recipe
 
 RECIPE = """
@@ -190,17 +192,98 @@ def test_a_part_that_does_not_keep_its_contract_is_refused_when_it_is_built(
         create(tiny_config(backbone={"name": backbone}))
 
 
-def test_a_clip_backbone_leaves_out_clips_of_which_no_frame_is_there() -> None:
-    model = create(tiny_config(backbone={"name": "r3d"}, aggregator={"name": "mean"}), seed=0).eval()
+@pytest.fixture(scope="module")
+def clip_model() -> EmotionModel:
+    parts = {"backbone": {"name": "r3d"}, "aggregator": {"name": "mean"}}
+    return create(tiny_config(preprocess={"size": 20, "crop": 16}, **parts), seed=0).eval()
+
+
+def test_a_clip_backbone_leaves_out_frames_and_clips_that_are_not_there(clip_model: EmotionModel) -> None:
+    model = clip_model
     clips = torch.randn(2, 3, 4, 1, 16, 16)
     mask = torch.ones(2, 3, 4, dtype=torch.bool)
+    mask[0, 1, 3] = mask[0, 2, 1] = False
     mask[1, 2] = False
-    mask[0, 1, 3] = False
     with torch.no_grad():
-        masked, cut = model(clips, mask).heads["emotion"], model(clips[1:, :2]).heads["emotion"]
-        whole = model(clips).heads["emotion"]
-    torch.testing.assert_close(masked[1:], cut, atol=1e-5, rtol=0)
-    torch.testing.assert_close(masked[:1], whole[:1], atol=1e-5, rtol=0)
+        features = model(clips, mask).features
+        seen = [clips[0, :1], clips[0, 1:2, :3], clips[0, 2:, [0, 2, 3]], clips[1, :1], clips[1, 1:2]]
+        alone = [model(clip[None]).features[0] for clip in seen]
+    expected = torch.stack([torch.stack(alone[:3]).mean(0), torch.stack(alone[3:]).mean(0)])
+    torch.testing.assert_close(features, expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "sampling",
+    [
+        All(name="all"),
+        All(name="all", cap=10),
+        Thirds(name="thirds"),
+        Sliding(name="sliding", length=8, stride=4),
+    ],
+    ids=["all", "capped", "thirds", "sliding"],
+)
+def test_what_a_clip_backbone_says_of_a_video_depends_on_no_other_video(
+    clip_model: EmotionModel, sampling: Sampling
+) -> None:
+    pixels = [torch.from_numpy(photos(count, 20, seed=count))[:, None] for count in (6, 11, 6)]
+    videos = Videos(["a", "b", "c"], [], [6, 11, 6], sampling, pixels)
+    together = videos.fetch(torch.arange(3))
+    said = clip_model.predict_outputs(together.x, mask=together.mask)["emotion"]
+    for number, row in enumerate(said):
+        alone = videos.fetch(torch.tensor([number]))
+        expected = clip_model.predict_outputs(alone.x, mask=alone.mask)["emotion"][0]
+        torch.testing.assert_close(row, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_clips_of_one_length_go_through_a_clip_backbone_together(odd: None) -> None:
+    model = create(tiny_config(backbone={"name": "clips"}, aggregator={"name": "mean"}))
+    shapes: list[tuple[int, ...]] = []
+    model.backbone.register_forward_hook(lambda _, arguments, __: shapes.append(tuple(arguments[0].shape)))
+    mask = torch.ones(2, 3, 5, dtype=torch.bool)
+    model(torch.randn(2, 3, 5, 1, 8, 9), mask)
+    mask[0, 1, 3:] = mask[1, 0, 3:] = mask[1, 2] = False
+    features = model(torch.randn(2, 3, 5, 1, 8, 9, requires_grad=True), mask).features
+    assert shapes == [(6, 1, 5, 8, 9), (2, 1, 3, 8, 9), (3, 1, 5, 8, 9)]
+    features.sum().backward()
+    assert model.backbone.layer.weight.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("bn_per_frame", [False, True])
+def test_a_backbone_in_training_sees_real_frames_alone(bn_per_frame: bool) -> None:
+    model = tiny_model(aggregator={"name": "mean"}).train()
+    videos = torch.randn(3, 1, 4, 1, 44, 44, generator=torch.Generator().manual_seed(2))
+    mask = torch.tensor(
+        [[[True, True, True, False]], [[True, True, True, False]], [[True, True, False, False]]]
+    )
+    places = [videos[mask[:, 0, frame], 0, frame] for frame in range(3)]
+    features = videos.new_zeros(3, 1, 4, 64)
+    if bn_per_frame:
+        for frame, place in enumerate(places):
+            features[mask[:, 0, frame], 0, frame] = model.backbone(place)
+    else:
+        features[mask] = model.backbone(videos[mask])
+    expected = model.aggregate(features, mask)
+    batches: list[int] = []
+    model.backbone.register_forward_hook(lambda _, arguments, __: batches.append(len(arguments[0])))
+    output = model(videos, mask, bn_per_frame=bn_per_frame)
+    assert batches == ([3, 3, 2] if bn_per_frame else [8])
+    torch.testing.assert_close(output.features, expected.features)
+    output.heads["vad"].sum().backward()
+    assert model.backbone.conv1.weight.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("backbone", ["base", "clips"])
+def test_a_mask_of_another_shape_or_type_than_the_videos_have_is_refused(odd: None, backbone: str) -> None:
+    model = create(tiny_config(backbone={"name": backbone}, aggregator={"name": "mean"})).train()
+    videos = torch.zeros(2, 1, 5, 1, 16, 16)
+    for mask, said in (
+        (torch.ones(2, 5).bool(), r"\(2, 5\) of torch.bool"),
+        (torch.ones(2, 1, 5), "torch.float32"),
+    ):
+        with pytest.raises(
+            ContractError, match=rf"a mask .*{said} for videos \(2, 1, 5\): it is of torch.bool"
+        ):
+            model(videos, mask)
 
 
 def test_a_clip_backbone_sees_each_clip_whole_with_time_before_space(odd: None) -> None:
@@ -260,7 +343,7 @@ def test_the_config_names_each_part_in_full_with_every_option() -> None:
             "size": 48, "crop": 44, "colour": "grey", "fit": "crop", "mean": [0.5], "std": [0.25],
             "face_margin": 0.0,
         },
-        "backbone": {"name": "emozoo:resnet18", "stem": "strided", "width": 8},
+        "backbone": {"name": "emozoo:resnet18", "stem": "strided", "width": 8, "strides": [1, 2, 2, 2]},
         "sampling": None,
         "aggregator": {"name": "emozoo:mean"},
         "heads": {

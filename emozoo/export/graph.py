@@ -65,12 +65,17 @@ def trace(model: EmotionModel) -> Traced:
     Where the sampling gives every video the same number of clips and frames, all of them real, there is no mask.
 
     Raises:
-        ExportError: torch cannot trace it.
+        ExportError: torch cannot trace it, or its backbone sees clips that the sampling makes of different lengths.
     """
     media, mask = example(model.config, 2)
     words = {0: "batch", **_open_axes(model.config.sampling)}
     given = {"images" if mask is None else "videos": media}
     if mask is not None and _may_pad(model.config.sampling):
+        if model.input_kind == "clips":
+            raise ExportError(
+                "this model's backbone sees the real frames of clips of any length, which no fixed graph picks out; "
+                "export needs a model.sampling whose clips are all of one length: clips, segments or uniform"
+            )
         given["mask"] = mask
     inputs = {name: _shape(value, words) for name, value in given.items()}
     dims = {word: torch.export.Dim(word) for word in words.values()}
