@@ -286,8 +286,8 @@ class Train(Table):
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     select_by: str | None = None
-    """The "head.metric" that chooses the checkpoint, the lowest of an error (nll, ece, mse, rmse, mae), else the highest;
-    None: the first head's main one; "last": the last epoch is kept, whatever it scores."""
+    """The "head.metric" that chooses the checkpoint: the lowest error (nll, ece, mse, rmse, mae), or the highest of any
+    other; None: the first head's main one; "last": the last epoch is kept, whatever it scores."""
     checkpoint_steps: Annotated[int, Field(ge=0)] = 0
     """Save a checkpoint every N steps as well as after each epoch; 0: each epoch only."""
     freeze: bool = False

@@ -377,21 +377,39 @@ def _batch_sizes(recipe: Recipe, samples: int, processes: int) -> tuple[int, int
 
 
 def _selector(recipe: Recipe, model: EmotionModel, data: TrainingData) -> str:
-    """Return "head.metric" that chooses the checkpoint, which the selection split must be able to measure; or LAST."""
-    select = data.select
+    """Return "head.metric" that chooses the checkpoint, or LAST.
+
+    Raises:
+        RecipeError: the selection split has no such metric, or can never define it, as it does of random answers.
+    """
     if recipe.train.select_by == LAST:
         return LAST
-    blank = {name: torch.zeros(len(select), int(head.out_features)) for name, head in model.heads.items()}  # ty: ignore
-    measured = measure(model, blank, select.targets)
-    known = [f"{head}.{metric}" for head, part in measured.items() for metric in part["metrics"]]
+    measured = _of_random_answers(model, data.select.targets)
+    values = {f"{h}.{m}": v["value"] for h, part in measured.items() for m, v in part["metrics"].items()}
+    known = [name for name, value in values.items() if value is not None]
     first = next((f"{head}.{part['primary']}" for head, part in measured.items()), "any head")
     wanted = recipe.train.select_by or first
-    if wanted not in known:
+    if wanted in known:
+        return wanted
+    split = data.splits.select_name
+    able = f"It can measure: {', '.join(known) or 'nothing, it has no targets'}"
+    if wanted in values:
+        count = measured[wanted.partition(".")[0]]["n"]
         raise RecipeError(
-            f"train.select_by: the selection split {data.splits.select_name!r} cannot measure {wanted!r}."
-            f"{suggest(wanted, known)} It can measure: {', '.join(known) or 'nothing, it has no targets'}"
+            f"train.select_by: {wanted!r} has no value on the selection split {split!r}, whatever is answered: too "
+            f"few samples ({count}), or their targets are all alike. {able}"
         )
-    return wanted
+    raise RecipeError(
+        f"train.select_by: the selection split {split!r} cannot measure {wanted!r}.{suggest(wanted, known)} {able}"
+    )
+
+
+def _of_random_answers(model: EmotionModel, targets: Targets) -> dict[str, Any]:
+    """Return what is measured of answers that mean nothing, but differ from sample to sample; see `measure`."""
+    generator = torch.Generator().manual_seed(0)
+    heads: dict[str, Any] = dict(model.heads.items())
+    answers = {n: torch.rand(len(targets), h.out_features, generator=generator) for n, h in heads.items()}
+    return measure(model, answers, targets)
 
 
 def _mean(losses: list[tuple[Tensor, dict[str, Tensor]]]) -> tuple[Tensor, dict[str, Tensor]]:

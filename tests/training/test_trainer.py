@@ -192,3 +192,25 @@ def test_a_run_that_selects_by_an_error_keeps_the_epoch_that_has_the_lowest(
     errors = [row["select.vad.rmse"] for row in record["history"]]
     assert len(set(errors)) == 4
     assert record["best"]["epoch"] == 1 + errors.index(min(errors))
+
+
+@pytest.mark.parametrize("select_by", ["'vad.ccc'", "'vad.valence_pearson'"])
+def test_a_selection_metric_that_the_split_can_never_define_is_refused_before_training(
+    tiny_recipe, tmp_path: Path, select_by: str
+) -> None:
+    recipe = tiny_recipe("data.validation_samples=1", f"train.select_by={select_by}")
+    said = (
+        f"train.select_by: {select_by} has no value on the selection split 'validation', whatever is answered: "
+        r"too few samples \(1\), or .* alike. It can measure: emotion.accuracy, .*vad.rmse"
+    )
+    with pytest.raises(RecipeError, match=said):
+        train(recipe, tmp_path / "run", cpu=True)
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_the_first_heads_main_metric_must_be_defined_on_the_selection_split_too(
+    tiny_recipe, tmp_path: Path
+) -> None:
+    recipe = tiny_recipe("data.validation_samples=1", "model.heads={vad={name='vad'}}")
+    with pytest.raises(RecipeError, match=r"train.select_by: 'vad.ccc' has no value"):
+        train(recipe, tmp_path / "run", cpu=True)
