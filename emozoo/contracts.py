@@ -183,8 +183,8 @@ class Head(Protocol):
     def measure(self, output: Tensor, targets: Targets, *, resamples: int = 0) -> dict[str, Any]:
         """Return metrics over samples with targets: {"n", "primary", "metrics": {name: {"value", "interval"}}}.
 
-        `primary` names the metric that selects checkpoints, higher being better; `resamples` > 0 asks for
-        bootstrap 95 % intervals.
+        `primary` names the metric that selects checkpoints, higher being better but for errors: metrics whose names
+        end in nll, ece, mse, rmse, mae, rate or loss. `resamples` > 0 asks for bootstrap 95 % intervals.
         """
         ...
 
