@@ -23,7 +23,7 @@ def extract(
     from emozoo.model import EmotionModel
     from emozoo.recipe import load_recipe
     from emozoo.training.data import load_training_data
-    from emozoo.training.run import initialise
+    from emozoo.training.init import initialise
 
     left_out = [f"train.{key}=null" for key in ("augment", "orthogonal", "bn_per_frame", "distillation")]
     overrides = [*left_out, "train.freeze=true", f"data.cache='''{cache.expanduser().resolve()}'''"]

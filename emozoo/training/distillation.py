@@ -109,7 +109,7 @@ def _input(config: ModelConfig) -> dict[str, Any]:
 
 def _shared_heads(where: str, teacher: EmotionModel, student: EmotionModel) -> list[str]:
     """Return the names of the heads that a teacher can teach: both have them, for the same task."""
-    its, own = _meanings(teacher), _meanings(student)
+    its, own = meanings(teacher), meanings(student)
     shared = [name for name in own if name in its and its[name][0] == own[name][0]]
     if not shared:
         raise RecipeError(
@@ -126,7 +126,7 @@ def _shared_heads(where: str, teacher: EmotionModel, student: EmotionModel) -> l
     return shared
 
 
-def _meanings(model: EmotionModel) -> dict[str, tuple[str, tuple[str, ...]]]:
+def meanings(model: EmotionModel) -> dict[str, tuple[str, tuple[str, ...]]]:
     """Return what the outputs of each head that can be taught or teach stand for, in their order."""
     heads: dict[str, Any] = dict(model.heads.items())
     categories = {name: ("labels", model.labels) for name, h in heads.items() if h.task == "classification"}

@@ -4,27 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import time
-import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor
 
 from emozoo.card import render_card
-from emozoo.choices import origin, validation_note
-from emozoo.errors import (
-    CorruptModelError,
-    EmozooWarning,
-    ResumeError,
-    TrainingError,
-    WeightsUnavailableError,
-)
+from emozoo.choices import validation_note
+from emozoo.errors import CorruptModelError, ResumeError, TrainingError
 from emozoo.evaluation.evaluate import evaluate, write_predictions
 from emozoo.evaluation.pictures import draw_history, draw_result
 from emozoo.evaluation.report import write_report
@@ -34,6 +25,7 @@ from emozoo.recipe import Recipe, Train
 from emozoo.training import record
 from emozoo.training.data import TrainingData, load_training_data
 from emozoo.training.distillation import Teachers
+from emozoo.training.init import initialise
 from emozoo.training.tracker import JsonlTracker
 from emozoo.training.trainer import LAST, Trainer
 from emozoo.trees import RECORD_LIMIT, read_tree
@@ -41,9 +33,6 @@ from emozoo.versions import versions
 
 MODEL = "model"
 """The model folder inside a run's folder."""
-
-NETWORK = re.compile(r"^backbone\.(copies\.\d+\.)?")
-"""What the weights of a backbone, or of a copy in one of several, begin with."""
 
 
 def train(
@@ -148,64 +137,6 @@ def resolve_precision(wanted: str, cpu: bool) -> str:
         return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
     capabilities = torch.cpu.get_capabilities()
     return "bf16" if capabilities.get("amx_bf16") or capabilities.get("avx512_bf16") else "fp32"
-
-
-def initialise(model: EmotionModel, recipe: Recipe) -> dict[str, Any] | None:
-    """Copy the weights that fit from the model folder of train.init, and return what the record says of it."""
-    if recipe.train.init is None:
-        return None
-    from emozoo.zoo import load
-
-    try:
-        loaded = load(recipe.train.init, "cpu")
-    except WeightsUnavailableError as error:
-        of_run = f"--set train.init=dir:runs/{recipe.train.init}/model"
-        raise WeightsUnavailableError(f"train.init: {error}\n  or start from a run of it: {of_run}") from None
-    own = model.state_dict()
-    fitting = _fitting(loaded.state_dict(), own)
-    if not fitting:
-        raise TrainingError(f"train.init: no tensor of {recipe.train.init} fits this model by name and shape")
-    model.load_state_dict(fitting, strict=False)
-    if anew := _networks(own) - _networks(fitting):
-        warnings.warn(
-            f"train.init: no tensor of {recipe.train.init} fits {', '.join(sorted(anew))} by name and shape: what is "
-            "there begins with random weights. Give model.backbone the options of the model to start from.",
-            EmozooWarning,
-            stacklevel=2,
-        )
-    if unlike := _unlike(loaded, model):
-        warnings.warn(
-            f"train.init: the weights of {recipe.train.init} fit by name and shape, but are of another backbone:\n"
-            + "\n".join(unlike),
-            EmozooWarning,
-            stacklevel=2,
-        )
-    return {**origin(loaded.source), "tensors": len(fitting), "of": len(own)}
-
-
-def _fitting(source: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the source's tensors that a model can take; each copy in a backbone of several can take the only one."""
-    found = {name: source.get(name, source.get(NETWORK.sub("backbone.", name))) for name in own}
-    return {
-        name: value for name, value in found.items() if value is not None and own[name].shape == value.shape
-    }
-
-
-def _networks(names: Iterable[str]) -> set[str]:
-    """Return the backbone that tensors belong to, or those of its copies that they do."""
-    return {match[0].rstrip(".") for name in names if (match := NETWORK.match(name))}
-
-
-def _unlike(source: EmotionModel, model: EmotionModel) -> list[str]:
-    """Return the backbone's options in which two models differ, a line each; nothing of two sorts of backbone."""
-    before, now = (_one_backbone(each) for each in (source, model))
-    return record.changes(before, now, "model.backbone") if before["name"] == now["name"] else []
-
-
-def _one_backbone(model: EmotionModel) -> dict[str, Any]:
-    """Return what a model's backbone is, or each of its copies."""
-    tree = model.config.model_dump(mode="json")["backbone"]
-    return tree["backbone"] if isinstance(tree.get("backbone"), dict) else tree
 
 
 def _finish(

@@ -17,7 +17,8 @@ from emozoo.folder import load_model
 from emozoo.model import EmotionModel
 from emozoo.recipe import Recipe
 from emozoo.training.data import load_training_data
-from emozoo.training.run import MODEL, initialise, read_record, train
+from emozoo.training.init import initialise
+from emozoo.training.run import MODEL, read_record, train
 
 
 @pytest.fixture

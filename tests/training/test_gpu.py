@@ -12,7 +12,8 @@ import torch
 import emozoo
 from emozoo.cost import input_shape
 from emozoo.training.data import load_training_data
-from emozoo.training.run import initialise, read_record, train
+from emozoo.training.init import initialise
+from emozoo.training.run import read_record, train
 from emozoo.training.trainer import Interrupted, Trainer
 
 pytestmark = pytest.mark.skipif(

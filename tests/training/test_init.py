@@ -12,7 +12,7 @@ import torch
 from emozoo.errors import EmozooWarning
 from emozoo.model import EmotionModel
 from emozoo.recipe import Recipe
-from emozoo.training.run import initialise
+from emozoo.training.init import initialise
 
 Make = Callable[..., Recipe]
 
@@ -65,7 +65,7 @@ def test_a_backbone_that_nothing_fits_is_warned_of(
     tiny_recipe: Make, tmp_path: Path, before: list[str], now: list[str], said: str
 ) -> None:
     head = ["model.heads.extra.name=vad", "model.heads.extra.hidden=[4, 4]"]  # one whose tensors fit
-    with pytest.warns(EmozooWarning, match=f"train.init: no tensor of dir:.* {said}"):
+    with pytest.warns(EmozooWarning, match=f"train.init: dir:.*: none of its tensors {said}"):
         started(tiny_recipe, tmp_path / "m", before + head, now + head)
 
 
@@ -75,3 +75,44 @@ def test_the_copies_of_a_start_may_be_of_other_options_too_and_that_is_warned_of
     strides = "model.backbone.backbone.strides=[1, 1, 2, 2]"
     with pytest.warns(EmozooWarning, match=r"model\.backbone\.strides: was"):
         started(tiny_recipe, tmp_path / "m", separate(), [*separate(), strides])
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "head", "said"),
+    [
+        (
+            "model.labels=['angry', 'happy', 'sad']",
+            "model.labels=['happy', 'sad', 'angry']",
+            "emotion",
+            "the labels happy, sad, angry; there they stand for the labels angry, happy, sad",
+        ),
+        (
+            "model.labels=['angry', 'happy', 'sad']",
+            "model.labels=['angry', 'happy', 'fear']",
+            "emotion",
+            "the labels angry, happy, fear; there they stand for the labels angry, happy, sad",
+        ),
+        (
+            "model.heads.vad.dimensions=['arousal', 'valence']",
+            "model.heads.vad.dimensions=['valence', 'arousal']",
+            "vad",
+            "the dimensions valence, arousal; there they stand for the dimensions arousal, valence",
+        ),
+        (
+            "model.heads={emotion={name='classification'}, vad={name='vad'}, other={name='classification'}}",
+            "model.heads={emotion={name='classification'}, vad={name='vad'}, other={name='vad'}}",
+            "other",
+            "the dimensions valence, arousal, dominance; there they stand for the labels angry, disgust",
+        ),
+    ],
+    ids=["order", "names", "dimensions", "tasks"],
+)
+def test_a_head_whose_outputs_mean_something_else_than_those_of_the_start_begins_anew(
+    tiny_recipe: Make, tmp_path: Path, before: str, now: str, head: str, said: str
+) -> None:
+    said = f"head {head!r} begins with random weights: its outputs stand for {said}"
+    with pytest.warns(EmozooWarning, match=said):
+        source, model = started(tiny_recipe, tmp_path / "m", [before], [now])
+    fits = same(model, source)
+    assert not any(equal for name, equal in fits.items() if name.startswith(f"heads.{head}.layers"))
+    assert all(equal for name, equal in fits.items() if not name.startswith(f"heads.{head}."))
