@@ -445,7 +445,7 @@ def test_videos_of_whole_scenes_are_trained_and_measured_on_the_faces_in_them(
     assert measured["faces"] == record["data"]["faces"]
     assert measured["heads"] == record["result"]["heads"]
     whole = evaluate_on_disk(
-        load(tmp_path / "run" / "model"), tmp_path / "data", tmp_path / "eval", name="m", split="test",
+        load(tmp_path / "run" / "model"), tmp_path / "data", tmp_path / "whole", name="m", split="test",
         reader="videos",
     )  # fmt: skip
     assert whole["fingerprint"] != measured["fingerprint"]
