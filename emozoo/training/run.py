@@ -130,11 +130,11 @@ def _accelerator(config: Train, folder: Path, trackers: Sequence[str], cpu: bool
 
 
 def resolve_precision(wanted: str, cpu: bool) -> str:
-    """Return the precision that "auto" means here: bf16 where the hardware computes in it, else fp32."""
+    """Return what "auto" means here: bf16 where the hardware computes in it, else fp16 on a GPU and fp32 on a CPU."""
     if wanted != "auto":
         return wanted
     if torch.cuda.is_available() and not cpu:
-        return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
     capabilities = torch.cpu.get_capabilities()
     return "bf16" if capabilities.get("amx_bf16") or capabilities.get("avx512_bf16") else "fp32"
 

@@ -169,10 +169,14 @@ class Trainer:
         return self.wrapped(x, targets, mask)
 
     def _clip(self) -> None:
-        if self.train.clip_norm:
-            self.accelerator.clip_grad_norm_(self.learner.parameters(), self.train.clip_norm)
-        if self.train.clip_value:
-            self.accelerator.clip_grad_value_(self.learner.parameters(), self.train.clip_value)
+        """Clip the norm of all gradients, then each value; they are unscaled once, as fp16 needs it."""
+        norm, value = self.train.clip_norm, self.train.clip_value
+        if norm:
+            self.accelerator.clip_grad_norm_(self.learner.parameters(), norm)
+        elif value:
+            self.accelerator.unscale_gradients()
+        if value:
+            torch.nn.utils.clip_grad_value_(self.learner.parameters(), value)
 
     def _look(self, window: list[tuple[Tensor, dict[str, Tensor]]]) -> bool:
         """Every few steps add the window's losses up and check them; say whether a pause is due."""

@@ -39,7 +39,7 @@ def test_a_run_learns_in_every_precision_and_its_record_names_the_gpu(
     record = read_record(run)
     assert record["hardware"]["device"] == "cuda"
     assert record["hardware"]["gpu"] == torch.cuda.get_device_name()
-    automatic = "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+    automatic = "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
     assert record["precision"] == (automatic if precision == "auto" else precision)
 
 
@@ -49,8 +49,9 @@ def test_a_run_learns_in_every_precision_and_its_record_names_the_gpu(
         ["train.consistency=[{name='prototype', weight=0.1}]", "train.orthogonal=0.1"],
         ["train.freeze=true"],
         ["train.distillation={teachers=['dir:TEACHER']}"],
+        ["train.precision=fp16", "train.clip_norm=5", "train.clip_value=0.5"],
     ],
-    ids=["costs", "frozen", "taught"],
+    ids=["costs", "frozen", "taught", "clipped"],
 )
 def test_every_way_of_training_runs_there(tiny_recipe, tmp_path: Path, changes: list[str]) -> None:
     teacher = emozoo.create(tiny_recipe(), seed=1).save(tmp_path / "teacher")

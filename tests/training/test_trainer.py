@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from emozoo.model import EmotionModel
 from emozoo.recipe import Recipe
 from emozoo.stamps import sha256
 from emozoo.training.data import TrainingData, load_training_data
-from emozoo.training.run import read_record, train
+from emozoo.training.run import read_record, resolve_precision, train
 from emozoo.training.trainer import epoch_order
 
 
@@ -214,3 +215,15 @@ def test_the_first_heads_main_metric_must_be_defined_on_the_selection_split_too(
     recipe = tiny_recipe("data.validation_samples=1", "model.heads={vad={name='vad'}}")
     with pytest.raises(RecipeError, match=r"train.select_by: 'vad.ccc' has no value"):
         train(recipe, tmp_path / "run", cpu=True)
+
+
+@pytest.mark.parametrize(("generation", "expected"), [(7, "fp16"), (8, "bf16"), (9, "bf16")])
+def test_automatic_precision_is_never_one_that_the_gpu_only_emulates(
+    monkeypatch: pytest.MonkeyPatch, generation: int, expected: str
+) -> None:
+    gpu = SimpleNamespace(major=generation, minor=0)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: gpu)
+    monkeypatch.setattr(torch.cuda, "_check_bf16_tensor_supported", lambda device: True)
+    assert resolve_precision("auto", cpu=False) == expected
