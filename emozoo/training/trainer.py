@@ -193,7 +193,7 @@ class Trainer:
         values = torch.stack([torch.stack([loss, *parts.values()]) for loss, parts in window])
         for back, row in enumerate(self._over_processes(values).tolist(), 1 - len(window)):
             if not math.isfinite(row[0]):
-                self._not_finite(step - 1 + back, row[0])
+                self._not_finite(f"the loss became {row[0]} at", step - 1 + back)
             self.progress.add(row[0], dict(zip(names, row[1:], strict=True)))
         loss = self.progress.last["loss"]
         self.accelerator.log({"loss": loss, "lr": self.optimizer.param_groups[0]["lr"]}, step=step)
@@ -217,12 +217,12 @@ class Trainer:
             self.agreed = int(self.accelerator.gather(torch.tensor([self.signal], device=self.device)).max())
         return bool(self.agreed)
 
-    def _not_finite(self, step: int, loss: float) -> None:
+    def _not_finite(self, what: str, step: int) -> NoReturn:
         order = epoch_order(len(self.data.train), self.train.seed, step // self.steps_per_epoch)
         start = step % self.steps_per_epoch * self.batch
         ids = [self.data.train.ids[i] for i in order[start : start + self.batch].tolist()]
         raise TrainingError(
-            f"the loss became {loss} at step {step} (epoch {step // self.steps_per_epoch}); nothing was overwritten, "
+            f"{what} step {step} (epoch {step // self.steps_per_epoch}); nothing was overwritten, "
             f"the last checkpoint is from before. The batch's ids: {', '.join(ids)}. "
             "Lower train.optimizer.lr, set train.clip_norm, or try train.precision=fp32."
         )
@@ -245,6 +245,11 @@ class Trainer:
     def _end_epoch(self, bar: Any) -> None:
         """Measure on the selection split, keep the best, write a checkpoint."""
         outputs = run(self.evaluated, self.data.select, accelerator=self.accelerator)
+        wrong = [value for each in outputs.values() for value in each[~each.isfinite()].tolist()]
+        if wrong:
+            self._not_finite(
+                f"the answers to the selection split became {wrong[0]} after", self.progress.step - 1
+            )
         measured = measure(self.evaluated, outputs, self.data.select.targets)
         row = self.progress.close_epoch(self.steps_per_epoch)
         row |= {

@@ -227,3 +227,17 @@ def test_automatic_precision_is_never_one_that_the_gpu_only_emulates(
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: gpu)
     monkeypatch.setattr(torch.cuda, "_check_bf16_tensor_supported", lambda device: True)
     assert resolve_precision("auto", cpu=False) == expected
+
+
+@pytest.mark.parametrize("ema", [0, 0.9])
+def test_a_run_whose_last_step_of_an_epoch_breaks_the_weights_stops_with_that_step_and_its_ids(
+    tiny_recipe, tmp_path: Path, ema: float
+) -> None:
+    recipe = tiny_recipe("train.batch_size=140", "train.optimizer={name='sgd', lr=1e38}", f"train.ema={ema}")
+    with pytest.raises(TrainingError, match="the answers to the selection split became") as caught:
+        train(recipe, tmp_path / "run", cpu=True)
+    text = str(caught.value)
+    assert "after step 0 (epoch 0)" in text
+    assert text.count("train-") == 140
+    assert "train.optimizer.lr" in text
+    assert not (tmp_path / "run" / "checkpoints").exists()
