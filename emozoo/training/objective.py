@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from emozoo import registry
 from emozoo.contracts import Targets
 from emozoo.errors import ContractError, EmozooWarning, RecipeError
+from emozoo.labels import DIMENSIONS
 from emozoo.model import EmotionModel
 from emozoo.recipe import CostTerm, Loss, Train
 from emozoo.training.distillation import Teachers
@@ -96,7 +97,9 @@ class Learner(nn.Module):
 
 def _of_something(loss: Tensor, head: Any, targets: Targets) -> Tensor:
     """Return a head's loss as it is recorded: NaN where the batch has no target for it, which 0 would not tell."""
-    known = targets.vad if head.task == "vad" else targets.label
+    known = targets.label
+    if head.task == "vad":
+        known = targets.vad[:, [DIMENSIONS.index(name) for name in head.dimensions]]
     return torch.where((loss == 0) & known.isnan().all(), torch.nan, loss)
 
 

@@ -144,3 +144,15 @@ def test_half_precision_outputs_reach_the_losses_in_single_precision(tiny_recipe
     with torch.autocast("cpu", torch.bfloat16):
         learner(images, targets)
     assert seen == [torch.float32]
+
+
+def test_a_head_of_one_dimension_has_no_loss_on_record_where_only_others_are_known(tiny_recipe) -> None:
+    one = "{{name='vad', dimensions=['{0}']}}"
+    heads = f"model.heads={{valence={one.format('valence')}, dominance={one.format('dominance')}}}"
+    recipe = tiny_recipe(heads)
+    targets = Targets(torch.zeros(6, 7), torch.rand(6, 3))
+    learner = Learner(EmotionModel(recipe.model), recipe.train, targets)
+    part = Targets(targets.label, targets.vad.index_fill(1, torch.tensor([1, 2]), torch.nan))
+    _, parts = learner(torch.randn(6, 1, 20, 20), part)
+    assert parts["valence"] > 0
+    assert parts["dominance"].isnan()
