@@ -174,13 +174,22 @@ class Data(BaseModel):
 
 
 class Optimizer(BaseModel):
-    """An optimiser: sgd, adam, adamw, or any name timm knows; every other key goes to its constructor."""
+    """An optimiser: sgd, adam, adamw, or any name timm knows; every other key goes to its constructor.
+
+    The momentum of sgd is 0.9, where it is not given.
+    """
 
     model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
 
     name: str = "sgd"
     lr: Annotated[float, Field(gt=0)] = 0.1
     weight_decay: NonNegative = 5e-4
+
+    @model_validator(mode="before")
+    @classmethod
+    def _in_full(cls, table: Any) -> Any:
+        is_sgd = isinstance(table, dict) and table.get("name", "sgd") == "sgd"
+        return {"momentum": 0.9, **table} if is_sgd else table
 
     @property
     def options(self) -> dict[str, Any]:

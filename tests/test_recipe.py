@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from emozoo.errors import RecipeError, UnknownModelError
 from emozoo.recipe import Recipe, Train, load_recipe, override, parse_recipe, recipe_path
 from emozoo.resolve import resolve_recipe
+from emozoo.training.record import recipe_record
 
 ZOO = Path(__file__).parents[1] / "cards"
 CARDS = sorted(ZOO.glob("*/recipe.toml"))
@@ -328,7 +329,8 @@ def test_an_override_is_checked_like_the_file_itself(tmp_path):
 
 def test_showing_a_recipe_fills_in_the_defaults_of_its_components_and_qualifies_their_names():
     shown = resolve_recipe(parse_recipe(BASE))
-    assert shown["model"]["backbone"] == {"name": "emozoo:resnet18", "stem": "imagenet", "width": 8}
+    backbone = {"name": "emozoo:resnet18", "stem": "imagenet", "width": 8, "strides": [1, 2, 2, 2]}
+    assert shown["model"]["backbone"] == backbone
     assert shown["model"]["heads"]["affect"]["dimensions"] == ["valence", "arousal", "dominance"]
     assert shown["data"]["name"] == "emozoo:synthetic"
     assert shown["data"]["samples"] == 70
@@ -337,6 +339,17 @@ def test_showing_a_recipe_fills_in_the_defaults_of_its_components_and_qualifies_
     assert shown["train"]["losses"]["emotion"]["label_smoothing"] == 0.1
     assert shown["train"]["losses"]["affect"]["weight"] == 1.0
     assert shown["train"]["consistency"][0]["name"] == "emozoo:graded"
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "momentum"),
+    [({}, 0.9), ({"name": "sgd", "momentum": 0.5}, 0.5), ({"momentum": 0.0}, 0.0), ({"name": "adamw"}, None)],
+)
+def test_the_momentum_of_sgd_is_shown_and_on_record_and_other_optimisers_have_none(optimizer, momentum):
+    recipe = parse_recipe(_with("train.optimizer", optimizer))
+    for tree in (resolve_recipe(recipe), recipe_record(recipe)):
+        assert tree["train"]["optimizer"].get("momentum") == momentum
+    assert parse_recipe(BASE).resolved()["train"]["optimizer"]["momentum"] == 0.9
 
 
 @pytest.mark.parametrize("path", CARDS, ids=lambda path: path.parent.name)

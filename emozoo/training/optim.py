@@ -33,15 +33,12 @@ def make_optimizer(config: Optimizer, module: nn.Module) -> torch.optim.Optimize
         {"params": others, "weight_decay": 0.0},
     ]
     groups = [group for group in groups if group["params"]]
-    options = dict(config.options)
-    if config.name == "sgd":
-        options.setdefault("momentum", 0.9)
     try:
         if config.name in BUILT_IN:
-            return BUILT_IN[config.name](groups, lr=config.lr, **options)
+            return BUILT_IN[config.name](groups, lr=config.lr, **config.options)
         from timm.optim import create_optimizer_v2
 
-        return create_optimizer_v2(groups, opt=config.name, lr=config.lr, **options)
+        return create_optimizer_v2(groups, opt=config.name, lr=config.lr, **config.options)
     except (TypeError, ValueError, AssertionError, KeyError) as error:
         raise RecipeError(
             f"train.optimizer: {config.name!r} cannot be built: {error}. "

@@ -24,7 +24,7 @@ from emozoo.data.media import Batch
 from emozoo.errors import RecipeError, ResumeError, TrainingError, suggest
 from emozoo.evaluation.evaluate import measure, run
 from emozoo.model import EmotionModel, lay_out
-from emozoo.recipe import Recipe
+from emozoo.recipe import Recipe, parse_recipe
 from emozoo.training import checkpoint
 from emozoo.training.data import TrainingData
 from emozoo.training.distillation import Teachers
@@ -323,7 +323,10 @@ class Trainer:
         if found is None:
             return False
         state = checkpoint.read_state(found)
-        changed = recipe_changes(state["recipe"], self.identity["recipe"])
+        before = parse_recipe(
+            state["recipe"], where=str(found)
+        )  # keys that are new since have their defaults
+        changed = recipe_changes(recipe_record(before), self.identity["recipe"])
         if changed:
             raise ResumeError(
                 f"{self.folder} was started with another recipe; these keys differ:\n" + "\n".join(changed)

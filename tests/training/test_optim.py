@@ -54,6 +54,13 @@ def test_biases_and_normalisation_are_not_decayed() -> None:
     assert (decayed["weight_decay"], kept["weight_decay"]) == (0.5, 0.0)
 
 
+@pytest.mark.parametrize(("given", "expected"), [({}, 0.9), ({"momentum": 0.0}, 0.0)])
+def test_sgd_has_the_momentum_that_its_recipe_shows(given: dict, expected: float) -> None:
+    config = Optimizer.model_validate({"name": "sgd", "lr": 0.1, **given})
+    assert config.options == {"momentum": expected}
+    assert make_optimizer(config, nn.Linear(2, 2)).defaults["momentum"] == expected
+
+
 def test_an_unknown_optimiser_or_option_is_a_recipe_error() -> None:
     module = nn.Linear(2, 2)
     with pytest.raises(

@@ -151,6 +151,21 @@ def test_a_run_goes_on_though_the_words_of_its_card_were_changed(tiny_recipe, tm
     assert "Other words." in (tmp_path / "run" / "run.json").read_text()
 
 
+def test_a_run_of_an_older_emozoo_goes_on_where_keys_that_are_new_since_have_their_defaults(
+    tiny_recipe, tmp_path: Path
+) -> None:
+    sgd = "train.optimizer={name='sgd', lr=0.01}"
+    train(tiny_recipe("train.epochs=1", sgd), tmp_path / "run", cpu=True)
+    (tmp_path / "run" / "run.json").unlink()
+    newest = checkpoint.latest(tmp_path / "run" / "checkpoints")
+    assert newest is not None
+    state = checkpoint.read_state(newest)
+    del state["recipe"]["train"]["optimizer"]["momentum"], state["recipe"]["train"]["clip_norm"]
+    (newest / "state.json").write_text(json.dumps(state))
+    train(tiny_recipe("train.epochs=1", sgd), tmp_path / "run", resume=True, cpu=True)
+    assert read_record(tmp_path / "run")["resumed"]
+
+
 def test_resuming_on_other_data_is_refused(
     tiny_recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
