@@ -197,6 +197,10 @@ class Optimizer(BaseModel):
         return dict(self.__pydantic_extra__ or {})
 
 
+CURVES = {"cosine": ("final", "period_epochs"), "step": ("step_epochs", "gamma", "start_epoch"), "none": ()}
+"""The keys that each schedule has to itself."""
+
+
 class Schedule(Table):
     """Learning rate over the run: linear warm-up, then a curve. A pure function of the step."""
 
@@ -210,6 +214,14 @@ class Schedule(Table):
     gamma: Fraction = 0.1
     """Step: the rate is multiplied by `gamma` every `step_epochs`, counted from `start_epoch`."""
     start_epoch: NonNegative = 0.0
+
+    @model_validator(mode="after")
+    def _of_its_curve(self) -> Schedule:
+        others = [key for name, keys in CURVES.items() if name != self.name for key in keys]
+        idle = [key for key in others if getattr(self, key) != type(self).model_fields[key].default]
+        if idle:
+            raise ValueError(f"{', '.join(idle)}: without effect on the schedule {self.name!r}; leave it out")
+        return self
 
 
 class Augment(Table):
@@ -232,6 +244,12 @@ class Augment(Table):
     mixup: NonNegative = 0.0
     """Alpha of the beta distribution; 0 is off."""
     cutmix: NonNegative = 0.0
+
+    @model_validator(mode="after")
+    def _pads_what_it_shifts(self) -> Augment:
+        if self.padding and not self.shift:
+            raise ValueError("padding: without effect if shift is false; leave it out")
+        return self
 
 
 NO_AUGMENT = Augment(flip=0.0, shift=False)
@@ -342,6 +360,17 @@ class Recipe(Table):
             for path, name in named
             if name not in heads
         ]
+        if problems:
+            raise ValueError("\n  ".join(problems))
+        return self
+
+    @model_validator(mode="after")
+    def _training_is_of_the_model(self) -> Recipe:
+        problems = []
+        if self.train.augment.saturation and self.model.preprocess.colour == "grey":
+            problems.append("train.augment.saturation: without effect on grey images; leave it out")
+        if self.train.bn_per_frame and self.model.sampling is None:
+            problems.append("train.bn_per_frame: without effect on a model of images; leave it out")
         if problems:
             raise ValueError("\n  ".join(problems))
         return self

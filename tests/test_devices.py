@@ -148,8 +148,9 @@ def test_a_term_of_the_loss_is_computed_there(change: str, monkeypatch: pytest.M
 def test_images_change_where_they_are(colour: str, monkeypatch: pytest.MonkeyPatch) -> None:
     channels = {"grey": [0.5], "rgb": [0.5] * 3}[colour]
     preprocess = f"model.preprocess={{size=48, crop=44, colour='{colour}', mean={channels}, std={channels}}}"
-    augment = "train.augment={rotate=10, scale=0.1, brightness=0.2, contrast=0.2, saturation=0.2, erase=0.5}"
-    recipe = load_recipe("mini-fer2013", [preprocess, augment])
+    saturation = {"grey": 0, "rgb": 0.2}[colour]
+    changes = f"rotate=10, scale=0.1, brightness=0.2, contrast=0.2, saturation={saturation}, erase=0.5"
+    recipe = load_recipe("mini-fer2013", [preprocess, f"train.augment={{{changes}}}"])
     augmenter = Augmenter(recipe.train.augment, Preprocessor(recipe.model.preprocess))
     with on_a_gpu(monkeypatch):
         images = torch.zeros(BATCH, recipe.model.preprocess.channels, 48, 48, dtype=torch.uint8, device=GPU)

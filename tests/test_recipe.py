@@ -128,12 +128,37 @@ def _said(tree: dict[str, Any]) -> list[str]:
             "affekt",
             "train.consistency.0.vad: the model has no head 'affekt'. Did you mean",
         ),
+        (
+            "train.schedule",
+            {"name": "step", "final": 0.1, "period_epochs": 9},
+            "train.schedule: final, period_epochs: without effect on the schedule 'step'; leave it out",
+        ),
+        ("train.schedule", {"gamma": 0.5}, "train.schedule: gamma: without effect on the schedule 'cosine'"),
+        ("train.schedule", {"name": "none", "start_epoch": 2}, "train.schedule: start_epoch: without effect"),
+        ("train.augment", {"shift": False, "padding": 2}, "train.augment: padding: without effect if shift"),
+        ("train.augment", {"saturation": 0.1}, "train.augment.saturation: without effect on grey images"),
+        ("train.bn_per_frame", True, "train.bn_per_frame: without effect on a model of images"),
     ],
 )
 def test_an_error_names_the_path_what_was_given_what_is_allowed_and_the_nearest_spelling(path, value, line):
     lines = _said(_with(path, value))
     assert len(lines) == 1
     assert lines[0].startswith(f"  {line}")
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("train.schedule", {"name": "step", "final": 0.0, "gamma": 0.5, "warmup_epochs": 1}),
+        ("train.schedule", {"gamma": 0.1, "final": 0.5, "period_epochs": 9}),
+        ("train.augment", {"shift": False, "padding": 0, "saturation": 0.0}),
+        ("train.augment", {"padding": 2}),
+        ("train.bn_per_frame", False),
+    ],
+)
+def test_a_default_is_never_refused_for_its_lack_of_effect(path, value):
+    shown = resolve_recipe(parse_recipe(_with(path, value)))
+    assert resolve_recipe(parse_recipe(shown)) == shown
 
 
 def test_all_errors_are_told_at_once():

@@ -33,6 +33,10 @@ class Learner(nn.Module):
         self, model: EmotionModel, train: Train, targets: Targets, teachers: Teachers | None = None
     ) -> None:
         super().__init__()
+        if train.bn_per_frame and model.input_kind == "clips":
+            raise RecipeError(
+                "train.bn_per_frame: without effect on a backbone that sees clips whole; leave it out"
+            )
         self.model = model
         self.teachers = teachers
         self.weights = {name: train.losses.get(name, Loss()).weight for name in model.heads}

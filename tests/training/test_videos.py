@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from emozoo import create, load
 from emozoo.cli.app import app
+from emozoo.contracts import Targets
 from emozoo.data import videos as videos_module
 from emozoo.data.augment import Augmenter
 from emozoo.data.features import extract
@@ -27,6 +28,7 @@ from emozoo.data.sampling import Clips, Sliding, Uniform
 from emozoo.errors import DataError, RecipeError
 from emozoo.evaluation.evaluate import evaluate, evaluate_on_disk, run
 from emozoo.recipe import Augment, Data, Preprocess, Recipe, parse_recipe
+from emozoo.training.objective import Learner
 from emozoo.training.run import read_record, train
 
 SHAPE = Preprocessor(Preprocess(size=24, crop=20))
@@ -377,6 +379,17 @@ def test_clips_cannot_be_kept_as_features() -> None:
     model = create(c3d.model)
     with pytest.raises(RecipeError, match=r"train\.freeze needs a backbone that sees single frames"):
         extract(model, samples(Moving(None), Clips.model_validate(CLIPS)))
+
+
+def test_clips_that_are_seen_whole_have_no_statistics_of_their_frames() -> None:
+    r3d = recipe(
+        model__backbone={"name": "r3d"}, model__aggregator={"name": "mean"}, train__bn_per_frame=True
+    )
+    targets = Targets(torch.eye(len(LABELS)), torch.full((len(LABELS), 3), torch.nan))
+    with pytest.raises(
+        RecipeError, match=r"train\.bn_per_frame: without effect on a backbone that sees clips"
+    ):
+        Learner(create(r3d.model), r3d.train, targets)
 
 
 def test_a_run_on_videos_is_the_same_every_time(moving: None, tmp_path: Path) -> None:
