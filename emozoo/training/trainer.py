@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 import signal
+import sys
 import time
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -264,10 +266,13 @@ class Trainer:
             checkpoint.write(self.checkpoints, "best", self.progress.step, tensors, self.progress.best)
         self.save()
         main = [f"{head}.{part['primary']}" for head, part in measured.items()][:1]
-        bar.set_postfix_str(self._epoch_text(row, main if self.selector == LAST else [self.selector]))
+        text = self._epoch_text(row, main if self.selector == LAST else [self.selector])
+        bar.set_postfix_str(text)
+        if bar.disable and self.accelerator.is_main_process and "TQDM_DISABLE" not in os.environ:
+            sys.stderr.write(f"{self.recipe.name}: epoch {row['epoch']} of {self.train.epochs}: {text}\n")
 
     def _epoch_text(self, row: Mapping[str, Any], metrics: list[str]) -> str:
-        """Return what the progress bar says of an epoch: its loss, some of its figures, the best that selects."""
+        """Return what is said of an epoch: its loss, some of its figures, the best that selects."""
         figures = {name: row[f"select.{name}"] for name in metrics}
         if self.selector != LAST:
             figures["best"] = self.progress.best["value"]
@@ -362,11 +367,13 @@ class Trainer:
         return self.evaluated
 
     def _bar(self) -> Any:
-        from accelerate.utils import tqdm
+        """Return the main process's progress bar, for a terminal; a log gets a line an epoch instead."""
+        from tqdm import tqdm
 
         return tqdm(
             total=self.total_steps, initial=self.progress.step, desc=self.recipe.name, unit="step",
             dynamic_ncols=True, smoothing=0.05, mininterval=1.0,
+            disable=None if self.accelerator.is_main_process else True,
         )  # fmt: skip
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -49,10 +52,27 @@ def test_train_says_what_came_out_and_where_it_is(place: Path) -> None:
     assert "run0/model" in output
 
 
-def test_progress_shows_rate_and_time_left(place: Path) -> None:
-    done = emozoo("train", "tiny.toml", "--out", "shown", "--cpu", cwd=place)
-    assert "step/s" in done.stderr or "s/step" in done.stderr
-    assert "14/14" in done.stderr
+def test_progress_in_a_log_is_a_line_an_epoch(place: Path) -> None:
+    done = emozoo("train", "tiny.toml", "--out", "logged", "--cpu", cwd=place)
+    assert re.findall(r"^\S+: epoch (\d) of 2: loss \d", done.stderr, re.MULTILINE) == ["1", "2"]
+    assert "\r" not in done.stderr
+
+
+def test_progress_on_a_terminal_shows_rate_and_time_left(place: Path) -> None:
+    ours, theirs = os.openpty()
+    termios.tcsetwinsize(theirs, (24, 100))
+    command = [sys.executable, "-m", "emozoo", "train", "tiny.toml", "--out", "shown", "--cpu"]
+    running = subprocess.Popen(command, cwd=place, stdout=subprocess.DEVNULL, stderr=theirs)
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):  # which is how a terminal ends
+        while piece := os.read(ours, 4096):
+            shown += piece
+    os.close(ours)
+    assert running.wait() == 0
+    assert b"step/s" in shown or b"s/step" in shown
+    assert b"14/14" in shown
+    assert b"epoch 1 of" not in shown
 
 
 def test_a_wrong_key_is_an_error_without_a_traceback(place: Path) -> None:

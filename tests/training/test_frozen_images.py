@@ -108,7 +108,7 @@ def test_select_by_last_keeps_the_last_epoch_and_selects_on_nothing(
     assert record["selected_on"] is None
     accuracy = record["history"][-1]["select.emotion.accuracy"]
     assert (
-        f"loss {record['history'][-1]['loss']:.3f}, emotion.accuracy {accuracy:.4f}]"
+        f"loss {record['history'][-1]['loss']:.3f}, emotion.accuracy {accuracy:.4f}\n"
         in capsys.readouterr().err
     )
 
