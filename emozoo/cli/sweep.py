@@ -12,7 +12,9 @@ from emozoo.cli.train import data_root
 
 
 def sweep(
-    file: Path = typer.Argument(help="A TOML file: recipe, variants or grid, seeds, folds, metrics (docs/recipe.md)."),
+    file: Path = typer.Argument(
+        help="A TOML file: recipe, variants or grid, seeds, folds, metrics (docs/recipe.md)."
+    ),
     data: Path | None = typer.Option(None, "--data", help="Where the dataset lies (data.root)."),
     out: Path | None = typer.Option(None, "--out", help="The sweep's folder; sweeps/NAME if not given."),
     jobs: int = typer.Option(1, "--jobs", min=1, help="Runs at a time, each in a process of its own."),
