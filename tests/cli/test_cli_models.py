@@ -140,7 +140,8 @@ def test_info_tells_terms_architecture_providers_and_where_the_weights_are():
     facts = json.loads(_run("info", "mini-fer2013", "--json"))
     assert facts["licence"] == "Apache-2.0"
     assert "FER2013" in facts["data_licence"]
-    assert facts["backbone"] == {"name": "emozoo:resnet18", "stem": "strided", "width": 32}
+    own = {"stem": "strided", "width": 32, "strides": [1, 1, 2, 2]}
+    assert facts["backbone"] == {"name": "emozoo:resnet18", **own}
     assert facts["labels"].split(", ") == list(load_recipe("mini-fer2013").model.labels)
     assert facts["input"] == "44 px grey"
     version = emozoo.__version__

@@ -180,7 +180,7 @@ def test_a_part_that_there_is_not_is_refused() -> None:
 
 
 def test_what_is_copied_is_named_in_full_with_every_option() -> None:
-    inner = {"name": "emozoo:resnet18", "stem": "strided", "width": 8}
+    inner = {"name": "emozoo:resnet18", "stem": "strided", "width": 8, "strides": [1, 2, 2, 2]}
     assert separate_model().config.backbone.options == {"backbone": inner, "copies": 2}
     by_default = resolve("backbone", "separate", {}, "model.backbone").plain
     assert by_default["backbone"] == resolve("backbone", "resnet18", {}, "model.backbone").plain
