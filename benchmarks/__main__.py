@@ -10,7 +10,7 @@ from datetime import date
 from pathlib import Path
 
 NAMES = (
-    "startup", "loading", "augmentation", "training", "multitask", "ceflnet", "video", "memory", "zoo"
+    "startup", "loading", "augmentation", "training", "multitask", "ceflnet", "video", "memory", "bundled", "zoo"
 )  # fmt: skip
 
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
