@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from emozoo.folder import load_model, verify_golden
 from emozoo.training.run import read_record
@@ -53,6 +56,28 @@ def test_it_says_what_to_do_next_with_real_data(place: Path) -> None:
     output = (place / "output.txt").read_text()
     assert "emozoo train mini-fer2013 --data FOLDER" in output
     assert "emozoo data check FOLDER" in output
+
+
+def test_what_it_says_to_do_with_photos_of_ones_own_works(place: Path, tmp_path: Path) -> None:
+    for label in ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral"):
+        (tmp_path / "photos" / label).mkdir(parents=True)
+        for number in range(3):
+            pixels = np.random.default_rng([number, len(label)]).integers(0, 255, (60, 50), np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "photos" / label / f"{number}.png")
+    (line,) = [line for line in (place / "output.txt").read_text().splitlines() if "--data PHOTOS" in line]
+    _, *arguments = shlex.split(line.replace("PHOTOS", str(tmp_path / "photos")))
+    command = [
+        sys.executable,
+        "-m",
+        "emozoo",
+        *arguments,
+        "--set",
+        "train.epochs=1",
+        "--out",
+        str(tmp_path / "run"),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
 
 
 def test_running_it_again_goes_on_with_what_is_there(place: Path) -> None:

@@ -89,10 +89,11 @@ def _held_out(recipe: Recipe, folder: Path) -> dict[str, str]:
 def _next(out: Path) -> None:
     typer.echo(f"\nLook at:  {out / 'report.html'}  {out / 'faces.png'}  {out / 'model' / 'README.md'}")
     typer.echo(
-        "Next, with real data: get FER2013 (fer2013.csv, or any of its usual copies), then\n"
+        "Next, with real data: get FER2013 (fer2013.csv, or any of its usual copies), FER+'s votes "
+        "(fer2013new.csv) beside it, then\n"
         "  emozoo data check FOLDER\n"
-        "  emozoo train mini-fer2013 --data FOLDER      one to three hours on two CPU cores\n"
+        "  emozoo train mini-fer2013 --data FOLDER      one to four hours on two CPU cores\n"
         "  emozoo train resnet18-fer2013 --data FOLDER  for a GPU\n"
         "or your own photos of faces, a folder for each of angry, disgust, fear, happy, sad, surprise, neutral:\n"
-        "  emozoo train mini-fer2013 --data PHOTOS --set data.name=folders --set data.select=null"
+        "  emozoo train mini-fer2013 --data PHOTOS --set \"data={name='folders'}\""
     )

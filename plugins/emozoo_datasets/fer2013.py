@@ -213,7 +213,8 @@ class Fer2013:
         elif asked:
             problem = (
                 "holds no FER+ votes, which the options ask for; put fer2013new.csv (of Microsoft's FERPlus "
-                "repository) there, or name it with the option ferplus"
+                "repository) there, or name it with the option ferplus; or do without it, by --set data.blend=0 --set "
+                "data.translate_votes=false, say"
             )
             report(str(self._folder), problem)
 
