@@ -156,10 +156,7 @@ def _stage(place: Path, folder: Path, run: Path, weights: bool) -> None:
         render_card(record)
     record |= {"weights": read_manifest(run / MODEL)[WEIGHTS]}
     if weights:
-        save_model(load_model(run / MODEL, "cpu"), place / MODEL, record, store="fp16")
-        for file in (place / MODEL).iterdir():
-            file.rename(place / file.name)
-        (place / MODEL).rmdir()
+        save_model(load_model(run / MODEL, "cpu"), place, record, store="fp16")
     else:
         (place / RUN).write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     (place / PICTURES).mkdir()
@@ -198,8 +195,10 @@ def _written(folder: Path) -> str:
     from emozoo.folder import CARD
 
     own, card = folder / "card.md", folder / CARD
-    if own.is_file() or not card.is_file():
-        return own.read_text(encoding="utf-8") if own.is_file() else ""
+    if own.is_file():
+        return own.read_text(encoding="utf-8")
+    if not card.is_file():
+        return ""
     _, body = split_card(card.read_text(encoding="utf-8"))
     before, _, rest = body.partition(BEGIN)
     return before + rest.partition(END)[2]

@@ -38,13 +38,13 @@ class Run:
     @property
     def figures(self) -> dict[str, float | None]:
         """Every figure of the run by name; None where it is undefined."""
-        result, model = self.record["result"], self.record["model"]
+        result, model, prefix = self.record["result"], self.record["model"], self.prefix
         named = {name: found["value"] for name, found in head_figures(result["heads"]).items()}
         if result.get("consistency"):
             named["consistency.violation_rate"] = result["consistency"]["violation_rate"]
         if result.get("rich_clips"):
             named["rich_clips.accuracy"] = result["rich_clips"]["value"]
-        named = {self.prefix + name: value for name, value in named.items()}
+        named = {prefix + name: value for name, value in named.items()}
         costs = {f"model.{key}": model.get(key) for key in ("parameters", "macs")}
         return {**named, **costs, "training.seconds": self.record["training_seconds"]}
 
