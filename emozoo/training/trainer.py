@@ -236,6 +236,9 @@ class Trainer:
         """
         if self.progress.step % self.steps_per_epoch == 0:
             return
+        size = torch.nn.utils.get_total_norm(self.learner.parameters(), math.inf)
+        if not size.isfinite():
+            self._not_finite(f"the weights became {size.item()} after", self.progress.step - 1)
         self.save()
         if self.agreed:
             self._end(bar)

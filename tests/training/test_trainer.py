@@ -241,3 +241,13 @@ def test_a_run_whose_last_step_of_an_epoch_breaks_the_weights_stops_with_that_st
     assert text.count("train-") == 140
     assert "train.optimizer.lr" in text
     assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_a_step_that_breaks_the_weights_leaves_the_checkpoint_before_it(tiny_recipe, tmp_path: Path) -> None:
+    recipe = tiny_recipe(
+        "train.checkpoint_steps=1", "train.optimizer={name='sgd', lr=1e38}", "train.losses.vad.weight=1e9"
+    )
+    with pytest.raises(TrainingError, match=r"the weights became (inf|nan|-inf) after step 0 \(epoch 0\)") as caught:
+        train(recipe, tmp_path / "run", cpu=True)
+    assert str(caught.value).count("train-") == 20
+    assert not (tmp_path / "run" / "checkpoints").exists()
