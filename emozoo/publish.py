@@ -14,13 +14,15 @@ from typing import Any
 from emozoo.card_text import left_out, merge_cards
 from emozoo.errors import EmozooError, HubError, ModelNotFoundError, OfflineError, PushError
 from emozoo.hub import parse
-from emozoo.hub_client import Hub, connect, explained, persistently, plain_names
+from emozoo.hub_client import COMMIT, Hub, connect, explained, persistently, plain_names
 from emozoo.proof import check_folder, copied, proved
 from emozoo.stamps import sha256
 from emozoo.trees import RECORD_LIMIT, read_tree
 
 _OF_A_MODEL = re.compile(r"run\.json|records/[^/]+\.json|pictures/[^/]+\.png")
 """Files that speak of one model; those of an older one do not stay beside a new one."""
+_TAG = re.compile(r"(?!.*(\.\.|//|/\.))[A-Za-z0-9_][\w./+-]*(?<![./])(?<!\.lock)", re.ASCII)
+"""What git takes for the name of a tag, as far as a model can be loaded by it."""
 AGAIN = "Repeat the same command: what has landed is not sent twice."
 
 
@@ -157,6 +159,11 @@ def plan_push(
         )
     if gated not in (None, "auto", "manual"):
         raise PushError(f"gated is {gated!r}: write auto or manual")
+    if tag is not None and (not _TAG.fullmatch(tag) or COMMIT.fullmatch(tag) or tag == "main"):
+        raise PushError(
+            f"the Hub cannot have a tag {tag!r}: write letters, digits and _ - + . /, as in v1.0, and no branch's or "
+            "commit's name"
+        )
     hub = connect(token=token)
     files = proved(Path(folder), repo, hub)
     if hub.offline:

@@ -396,6 +396,17 @@ def test_a_plan_refuses_what_a_push_would(hub, folders, reload_here, options):
     assert CliRunner().invoke(app, ["push", str(folders[0]), NAME, *words, "--dry-run"]).exit_code == 1
 
 
+@pytest.mark.parametrize(
+    "tag",
+    ["", "a b", "v1..2", "v1.lock", "v1/", ".v1", "v1.", "-v1", "v1~", "ü", "main", "0" * 40, "a/.b", "a//b"],
+)
+def test_a_tag_that_no_model_can_have_is_refused_before_anything_is_published(hub, folders, tag):
+    for step in (push, plan_push):
+        with pytest.raises(PushError, match="the Hub cannot have a tag"):
+            step(folders[0], NAME, tag=tag)
+    assert not hub.store.repos
+
+
 def test_a_commit_whose_answer_is_lost_is_found_to_have_landed(hub, pushed, folders):
     hub.fault("POST .*/commit/main", lost=True)
     published = push(folders[1], NAME, private=False)

@@ -247,7 +247,9 @@ def test_a_step_that_breaks_the_weights_leaves_the_checkpoint_before_it(tiny_rec
     recipe = tiny_recipe(
         "train.checkpoint_steps=1", "train.optimizer={name='sgd', lr=1e38}", "train.losses.vad.weight=1e9"
     )
-    with pytest.raises(TrainingError, match=r"the weights became (inf|nan|-inf) after step 0 \(epoch 0\)") as caught:
+    with pytest.raises(
+        TrainingError, match=r"the weights became (inf|nan|-inf) after step 0 \(epoch 0\)"
+    ) as caught:
         train(recipe, tmp_path / "run", cpu=True)
     assert str(caught.value).count("train-") == 20
     assert not (tmp_path / "run" / "checkpoints").exists()
