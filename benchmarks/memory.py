@@ -37,10 +37,10 @@ def measure() -> list[Row]:
 
 def _predict(path: str) -> None:
     """Predict a video in which two faces are found in every frame, then annotate it; print peak KiB after each."""
-    from emozoo.annotate import annotate_video
     from emozoo.contracts import Faces
-    from emozoo.faces import FaceDetector
     from emozoo.model import create
+    from emozoo.prediction.annotate import annotate_video
+    from emozoo.prediction.faces import FaceDetector
     from emozoo.recipe import ModelConfig
 
     class Fixed:

@@ -13,14 +13,14 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from emozoo.model import EmotionModel, create
-    from emozoo.predictions import Prediction
+    from emozoo.prediction.predictions import Prediction
     from emozoo.publish import push
     from emozoo.recipe import Recipe, load_recipe
     from emozoo.zoo import list_models, load
 
 _HOMES = {
     "EmotionModel": "emozoo.model",
-    "Prediction": "emozoo.predictions",
+    "Prediction": "emozoo.prediction.predictions",
     "Recipe": "emozoo.recipe",
     "create": "emozoo.model",
     "list_models": "emozoo.zoo",

@@ -15,9 +15,9 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from emozoo.choices import chosen_by_report, inherited
 from emozoo.errors import DataError
 from emozoo.printable import printable
+from emozoo.selection import chosen_by_report, inherited
 from emozoo.trees import RECORD_LIMIT, read_as, read_tree, toml
 
 if TYPE_CHECKING:

@@ -233,7 +233,7 @@ def _kind(value: Tensor) -> str:
 
 def _card(name: str, recipe: Recipe, file: Path, dropped: Sequence[str]) -> str:
     """Return the card of a converted model, which says where it is from and that nothing of it was measured."""
-    from emozoo.stamps import sha256
+    from emozoo.hashing import sha256
 
     header = {
         "library_name": "emozoo",

@@ -28,9 +28,9 @@ from emozoo.errors import (
     MissingPluginError,
     RecipeError,
 )
+from emozoo.hashing import matches, sha256
+from emozoo.provenance import Source
 from emozoo.recipe import CONFIG_FORMAT, ModelConfig, config_text
-from emozoo.source import Source
-from emozoo.stamps import matches, sha256
 from emozoo.trees import explain, read_tree
 
 if TYPE_CHECKING:

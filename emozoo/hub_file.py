@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from emozoo.errors import CorruptModelError, OfflineError
+from emozoo.hashing import matches
 from emozoo.hub_client import Hub, HubModel, connect, explained, persistently, plain_names
-from emozoo.stamps import matches
 
 
 def fetch_file(model: HubModel, name: str) -> Path:

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from emozoo import registry
+from emozoo.provenance import Source
 from emozoo.recipe import Card, ModelConfig, load_recipe
-from emozoo.source import Source
 from emozoo.trees import read_as
 from emozoo.zoo import Entry, load, locate
 

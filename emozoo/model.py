@@ -18,10 +18,10 @@ from emozoo.errors import ContractError, RecipeError
 from emozoo.recipe import ModelConfig, Part, Recipe, load_recipe
 
 if TYPE_CHECKING:
-    from emozoo.faces import FaceDetector
-    from emozoo.predictions import Prediction, Predictions
-    from emozoo.source import Source
-    from emozoo.timeline import Timeline
+    from emozoo.prediction.faces import FaceDetector
+    from emozoo.prediction.predictions import Prediction, Predictions
+    from emozoo.prediction.timeline import Timeline
+    from emozoo.provenance import Source
     from emozoo.weights import Store
 
 
@@ -228,7 +228,7 @@ class EmotionModel(nn.Module):
                 (H, W[, C]) or a tensor ([C, ]H, W), gives a `Prediction`; the path of a video, a `Timeline`. A list of
                 those, a folder or a glob pattern gives `Predictions`, whose `errors` says what failed.
             faces: "auto" for the best detector that can be used here, the name of one, one that
-                `emozoo.faces.open_detector` has opened with options, or "none".
+                `emozoo.prediction.faces.open_detector` has opened with options, or "none".
             window: seconds of a video that are judged together, face by face; 0 for each frame by itself. By default
                 4 for models that sample videos, which take their frames in each window, and 1 for models of images,
                 whose answers are averaged over it.
@@ -244,11 +244,11 @@ class EmotionModel(nn.Module):
             RecipeError: no test-time augmentation is called so.
             DetectorUnavailableError: no face detector can be used here; says how to get one.
         """
-        from emozoo.predictions import predict
-        from emozoo.watching import Pace
+        from emozoo.prediction.predictions import predict
+        from emozoo.prediction.videos import Windowing
 
-        pace = Pace(window, hop, every, frame_rate)
-        return predict(self, source, faces=faces, pace=pace, tta=tta, batch_size=batch_size)
+        windowing = Windowing(window, hop, every, frame_rate)
+        return predict(self, source, faces=faces, windowing=windowing, tta=tta, batch_size=batch_size)
 
     def save(self, folder: str | Path, *, store: Store = "fp32") -> Path:
         """Write config.json, model.safetensors, golden.safetensors and a manifest; see `emozoo.folder.save_model`."""

@@ -13,10 +13,10 @@ from typing import Any
 
 from emozoo.card_text import left_out, merge_cards
 from emozoo.errors import EmozooError, HubError, ModelNotFoundError, OfflineError, PushError
+from emozoo.hashing import sha256
 from emozoo.hub import parse
 from emozoo.hub_client import COMMIT, Hub, connect, explained, persistently, plain_names
 from emozoo.proof import check_folder, copied, proved
-from emozoo.stamps import sha256
 from emozoo.trees import RECORD_LIMIT, read_tree
 
 _OF_A_MODEL = re.compile(r"run\.json|records/[^/]+\.json|pictures/[^/]+\.png")

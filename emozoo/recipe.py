@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from emozoo.data.sampling import Sampling
 from emozoo.errors import RecipeError, suggest
 from emozoo.labels import FER2013_LABELS
-from emozoo.table import Fraction, NonNegative, Positive, Table
+from emozoo.schema import Fraction, NonNegative, Positive, Schema
 from emozoo.trees import explain, override, plain, read_tree
 
 CONFIG_FORMAT = 1
@@ -41,7 +41,7 @@ Side = Annotated[int, Field(gt=0, le=4096)]
 """Of a square, in pixels: a file may not ask for more memory than there is."""
 
 
-class Preprocess(Table):
+class Preprocess(Schema):
     """How an image becomes the model's input, in training, evaluation and prediction alike.
 
     An image is turned upright (EXIF), flattened onto black where transparent, fitted to a square, resized to
@@ -78,7 +78,7 @@ class Preprocess(Table):
         return self
 
 
-class ModelConfig(Table):
+class ModelConfig(Schema):
     """What a model is made of; exactly this is saved as config.json and rebuilt from it."""
 
     labels: tuple[str, ...] = FER2013_LABELS
@@ -119,7 +119,7 @@ class ModelConfig(Table):
         return self
 
 
-class Figure(Table):
+class Figure(Schema):
     """A figure of the literature, as its source gives it; emozoo has not measured it."""
 
     metric: str
@@ -130,7 +130,7 @@ class Figure(Table):
     source: str
 
 
-class Card(Table):
+class Card(Schema):
     """What a model card says that no measurement can."""
 
     title: str = ""
@@ -163,7 +163,7 @@ class Data(BaseModel):
     fold: Positive | None = None
     """Of a dataset with folds, the one that is the split "test"; all others are the split "train"."""
     detector: Part | None = None
-    """What finds the face in videos of whole scenes (see `emozoo.faces.open_detector`); None for faces already."""
+    """What finds the face in videos of whole scenes (`emozoo.prediction.faces`); None for faces already."""
     cache: str | None = None
     """Folder where decoded videos, and the features of a frozen backbone, are kept from run to run."""
 
@@ -201,7 +201,7 @@ CURVES = {"cosine": ("final", "period_epochs"), "step": ("step_epochs", "gamma",
 """The keys that each schedule has to itself."""
 
 
-class Schedule(Table):
+class Schedule(Schema):
     """Learning rate over the run: linear warm-up, then a curve. A pure function of the step."""
 
     name: Literal["cosine", "step", "none"] = "cosine"
@@ -224,7 +224,7 @@ class Schedule(Table):
         return self
 
 
-class Augment(Table):
+class Augment(Schema):
     """Random changes of training images, drawn per sample and done on the whole batch at once."""
 
     flip: Fraction = 0.5
@@ -285,7 +285,7 @@ class Loss(BaseModel):
         return dict(self.__pydantic_extra__ or {})
 
 
-class Distillation(Table):
+class Distillation(Schema):
     """Trained models, by name as for `emozoo.load`, that have `weight` of each head's loss; labels have the rest."""
 
     teachers: Annotated[tuple[str, ...], Field(min_length=1)]
@@ -293,7 +293,7 @@ class Distillation(Table):
     temperature: Annotated[float, Field(gt=0)] = 2.0
 
 
-class Train(Table):
+class Train(Schema):
     """How a model is trained."""
 
     epochs: Positive = 30
@@ -339,7 +339,7 @@ class Train(Table):
         return self
 
 
-class Recipe(Table):
+class Recipe(Schema):
     """A whole recipe."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")]

@@ -16,10 +16,10 @@ from PIL import Image
 from small import tiny_model
 
 from emozoo.contracts import Faces
-from emozoo.faces import FaceDetector
 from emozoo.model import EmotionModel
-from emozoo.timeline import Timeline
-from emozoo_datasets import faces as drawn
+from emozoo.prediction.faces import FaceDetector
+from emozoo.prediction.timeline import Timeline
+from emozoo_datasets import drawn_faces as drawn
 
 BARS, WIDTH, HEIGHT, SIDE = 16, 160, 96, 40
 

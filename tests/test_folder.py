@@ -16,7 +16,7 @@ from small import install, photos, refresh, tiny_config, tiny_model
 
 import emozoo
 from emozoo import folder as folders
-from emozoo import stamps
+from emozoo import hashing
 from emozoo.errors import ContractError, CorruptModelError, MissingPluginError, RecipeError
 from emozoo.folder import load_model, save_model, verify_golden, write_manifest
 from emozoo.model import EmotionModel, create
@@ -557,27 +557,27 @@ def test_a_newer_format_says_how_to_upgrade_whatever_else_is_new(tmp_path: Path)
         load_model(folder, "cpu")
 
 
-# --- stamps ---------------------------------------------------------------------------------------------------
+# --- hashing ---------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the files that have been hashed."""
     names: list[str] = []
-    digest = stamps.sha256
+    digest = hashing.sha256
 
     def counting(path: Path) -> str:
         names.append(path.name)
         return digest(path)
 
-    monkeypatch.setattr(stamps, "sha256", counting)
+    monkeypatch.setattr(hashing, "sha256", counting)
     return names
 
 
 @pytest.fixture
 def settled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let files count as left alone at once."""
-    monkeypatch.setattr(stamps, "SETTLED", -1.0)
+    monkeypatch.setattr(hashing, "SETTLED", -1.0)
 
 
 def test_an_untouched_file_is_not_hashed_twice(tmp_path: Path, hashed: list[str], settled: None) -> None:
@@ -612,11 +612,11 @@ def test_a_touched_file_is_hashed_again_and_a_changed_one_is_found(
 def test_a_file_that_has_just_been_written_is_not_trusted_to_stay(tmp_path: Path, cache: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"one")
-    assert stamps.matches(path, stamps.sha256(path))
+    assert hashing.matches(path, hashing.sha256(path))
     assert not cache.exists()
     later = time.time() - 10
     os.utime(path, (later, later))
-    assert stamps.matches(path, stamps.sha256(path))
+    assert hashing.matches(path, hashing.sha256(path))
     assert not cache.exists(), "its change time is recent"
 
 

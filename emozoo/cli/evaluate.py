@@ -10,7 +10,7 @@ import typer
 from emozoo.cli.train import READER_OPTIONS
 
 if TYPE_CHECKING:
-    from emozoo.source import Source
+    from emozoo.provenance import Source
 
 
 def evaluate(

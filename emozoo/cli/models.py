@@ -11,7 +11,7 @@ import typer
 from emozoo.cli.output import table
 
 if TYPE_CHECKING:
-    from emozoo.source import Source
+    from emozoo.provenance import Source
 
 
 def list_models(

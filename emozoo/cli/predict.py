@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 if TYPE_CHECKING:
-    from emozoo.faces import FaceDetector
-    from emozoo.predictions import Failure, Prediction
-    from emozoo.timeline import Timeline
+    from emozoo.prediction.faces import FaceDetector
+    from emozoo.prediction.predictions import Failure, Prediction
+    from emozoo.prediction.timeline import Timeline
 
 
 def predict(
@@ -49,9 +49,9 @@ def predict(
     Files that cannot be read are listed at the end; the exit status is 1 then.
     """
     from emozoo.cli.output import check_targets
-    from emozoo.predictions import Failure, stream
-    from emozoo.timeline import Timeline
-    from emozoo.writers import open_writer
+    from emozoo.prediction.predictions import Failure, stream
+    from emozoo.prediction.timeline import Timeline
+    from emozoo.prediction.writers import open_writer
     from emozoo.zoo import load
 
     chosen, media = _format(form, output), _media(paths, frames=frame_rate is not None)
@@ -61,10 +61,10 @@ def predict(
     loaded = load(model, device)  # before all else that needs torch: a model that cannot be had is soon said
 
     from emozoo.data.preprocess import check_tta
-    from emozoo.looking import find_detector
-    from emozoo.watching import Pace
+    from emozoo.prediction.detection import find_detector
+    from emozoo.prediction.videos import Windowing
 
-    pace, views = Pace(window, hop, every, frame_rate), check_tta(tta)
+    windowing, views = Windowing(window, hop, every, frame_rate), check_tta(tta)
     detector = find_detector(_detector(faces, faces_file))
     if detector is not None:
         typer.echo(f"faces are found by {detector.name}", err=True)
@@ -74,7 +74,9 @@ def predict(
     with open_writer(output, chosen) as writer:
         looking = detector or "none"
         try:
-            for item in stream(loaded, media, faces=looking, pace=pace, tta=views, batch_size=batch_size):
+            for item in stream(
+                loaded, media, faces=looking, windowing=windowing, tta=views, batch_size=batch_size
+            ):
                 notes.take(item)
                 if not isinstance(item, Failure):
                     writer.add(item)
@@ -99,7 +101,7 @@ def _target(output: Path | None, notes: Notes, items: int) -> Path | None:
 
 def _format(form: str | None, output: Path | None) -> Any:
     from emozoo.errors import DataError
-    from emozoo.writers import FORMATS, form_of
+    from emozoo.prediction.writers import FORMATS, form_of
 
     if form is not None and form not in FORMATS:
         raise DataError(f"--format {form}: choose one of {', '.join(FORMATS)}")
@@ -109,16 +111,16 @@ def _format(form: str | None, output: Path | None) -> Any:
 
 
 def _media(paths: list[str], *, frames: bool) -> list[Any]:
-    from emozoo.sources import MEDIA_SUFFIXES, expand
+    from emozoo.prediction.inputs import MEDIA_SUFFIXES, expand
 
     return [item for path in paths for item in (expand(path, MEDIA_SUFFIXES, frames=frames) or [path])]
 
 
 def _check_one_video(media: list[Any], plot: Path | None, annotate: Path | None, *, frames: bool) -> None:
     """Refuse, before any work, to draw what cannot be drawn."""
-    from emozoo.annotate import check_output
     from emozoo.errors import DataError
-    from emozoo.sources import is_video
+    from emozoo.prediction.annotate import check_output
+    from emozoo.prediction.inputs import is_video
 
     if len(media) != 1 or not is_video(media[0], frames=frames):
         given = f"{len(media):,} files were given" if len(media) != 1 else f"{media[0]} is none"
@@ -130,16 +132,16 @@ def _check_one_video(media: list[Any], plot: Path | None, annotate: Path | None,
 
 
 def _detector(faces: str, file: Path | None) -> str | FaceDetector:
-    from emozoo.faces import open_detector
+    from emozoo.prediction.faces import open_detector
 
     return faces if file is None else open_detector(faces, file=str(file))
 
 
 def _draw(timeline: Timeline, plot: Path | None, annotate: Path | None) -> None:
     """Draw the one video, whose predictions are written by now, whatever happens here."""
-    from emozoo.annotate import annotate_video
-    from emozoo.sources import reading
-    from emozoo.timeline_plot import draw_timeline
+    from emozoo.prediction.annotate import annotate_video
+    from emozoo.prediction.inputs import reading
+    from emozoo.prediction.timeline_plot import draw_timeline
 
     if plot is not None:
         with reading(f"--plot {plot}"):
@@ -160,7 +162,7 @@ class Notes:
 
     def take(self, item: Prediction | Timeline | Failure) -> None:
         """Note what there is to say of a result."""
-        from emozoo.predictions import Failure, Prediction
+        from emozoo.prediction.predictions import Failure, Prediction
 
         self.taken += 1
         if isinstance(item, Failure):

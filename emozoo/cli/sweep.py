@@ -24,7 +24,7 @@ def sweep(
 
     Called again, it goes on where it was stopped: finished runs stay, others are resumed.
     """
-    from emozoo.training.batch import How
+    from emozoo.training.runs import How
     from emozoo.training.sweep import run_sweep
 
     if jobs > 1:  # so that the processes are ended too, each with a checkpoint

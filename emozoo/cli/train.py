@@ -67,8 +67,8 @@ def data_root(data: Path | None) -> list[str]:
 def _train_folds(
     recipe: str, overrides: list[str], folds: str, out: Path | None, track: tuple[str, ...], cpu: bool
 ) -> None:
-    from emozoo.training.batch import How
     from emozoo.training.folds import parse_folds, train_folds
+    from emozoo.training.runs import How
 
     how = How(cpu=cpu, trackers=track, say=typer.echo)
     if train_folds(recipe, overrides, parse_folds(folds), out, how):
@@ -76,8 +76,8 @@ def _train_folds(
 
 
 def _say(folder: Path) -> None:
-    from emozoo.choices import validation_note
     from emozoo.cli.output import result_lines
+    from emozoo.selection import validation_note
     from emozoo.training.run import MODEL, read_record
 
     record = read_record(folder)

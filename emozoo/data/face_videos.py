@@ -15,8 +15,8 @@ from torch import Tensor
 from emozoo.data.video import stream_frames
 from emozoo.data.videos import VideoOnDisk
 from emozoo.errors import EmozooWarning
-from emozoo.faces import FaceDetector, crop_face
-from emozoo.tracks import Tracker
+from emozoo.prediction.faces import FaceDetector, crop_face
+from emozoo.prediction.tracks import Tracker
 
 
 @dataclass(frozen=True, slots=True)

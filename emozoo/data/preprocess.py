@@ -14,8 +14,8 @@ from torch import Tensor
 
 from emozoo.contracts import IMAGE_FORMATS
 from emozoo.errors import ContractError, DataError, RecipeError, suggest
+from emozoo.prediction.inputs import UNREAD_SUFFIXES, shortened
 from emozoo.recipe import Preprocess
-from emozoo.sources import UNREAD_SUFFIXES, shortened
 
 if TYPE_CHECKING:
     from PIL.Image import Image

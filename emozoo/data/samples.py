@@ -21,7 +21,7 @@ from emozoo.labels import DIMENSIONS, canonical, label_mapping
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from emozoo.faces import FaceDetector
+    from emozoo.prediction.faces import FaceDetector
 
 
 @dataclass(frozen=True)

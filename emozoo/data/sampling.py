@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field, model_validator
 
 from emozoo.errors import DataError
-from emozoo.table import Count, Table
+from emozoo.schema import Count, Schema
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,7 +39,7 @@ class Sampled:
     mask: np.ndarray
 
 
-class Sampler(Table):
+class Sampler(Schema):
     """What all samplers do."""
 
     def sample(self, frames: int, rng: Generator | None = None) -> Sampled:

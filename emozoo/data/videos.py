@@ -25,7 +25,7 @@ from emozoo.errors import ContractError, DataError
 if TYPE_CHECKING:
     from datasets import Dataset
 
-    from emozoo.faces import FaceDetector
+    from emozoo.prediction.faces import FaceDetector
 
 LOOKED_AT = 5
 """Frames of a generated video that tell it from others."""

@@ -24,9 +24,9 @@ from emozoo.evaluation.report import write_report
 from emozoo.evaluation.rich_clips import location_accuracy, true_clip
 from emozoo.evaluation.slices import accuracy_by_quality, smaller_faces
 from emozoo.evaluation.violations import violations
-from emozoo.faces import detector_of
 from emozoo.labels import DIMENSIONS
 from emozoo.model import EmotionModel, Output, evaluating
+from emozoo.prediction.faces import detector_of
 from emozoo.trees import RECORD_LIMIT, read_tree
 from emozoo.versions import versions
 

@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from emozoo.choices import chosen_by_report
 from emozoo.errors import RecipeError, suggest
 from emozoo.evaluation.evaluate import PREDICTIONS, RESAMPLES
 from emozoo.evaluation.metrics import classification_measure, on_source_scale, vad_measure
 from emozoo.evaluation.tables import metric_title
+from emozoo.selection import chosen_by_report
 
 BEST_ON = "best on "
 

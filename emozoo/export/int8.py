@@ -17,7 +17,7 @@ from emozoo.data.samples import load_samples
 from emozoo.errors import DatasetNotRecognisedError, ExportError
 from emozoo.export.formats import Run
 from emozoo.model import EmotionModel
-from emozoo.sources import expand
+from emozoo.prediction.inputs import expand
 
 LIMIT = 1024
 """Images taken, evenly spaced: every other one calibrates, the rest measure."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from emozoo import registry
 from emozoo.contracts import DetectorFile, Faces
-from emozoo.faces import what_is_wrong, with_file
+from emozoo.prediction.faces import what_is_wrong, with_file
 from emozoo.testing.subject import Subject, check_options
 
 SHAPES = ((1, 1), (7, 300), (300, 7), (97, 131), (20, 4000))

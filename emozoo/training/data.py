@@ -11,8 +11,8 @@ import torch
 from emozoo.contracts import DatasetReader
 from emozoo.data.reading import Splits, open_reader, read, split_rows
 from emozoo.data.samples import Samples, load_samples
-from emozoo.faces import FaceDetector, detector_of
 from emozoo.model import EmotionModel
+from emozoo.prediction.faces import FaceDetector, detector_of
 from emozoo.recipe import Recipe
 
 if TYPE_CHECKING:

@@ -13,10 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from emozoo.choices import origin
 from emozoo.errors import RecipeError
 from emozoo.model import EmotionModel, lay_out
 from emozoo.recipe import Distillation, ModelConfig
+from emozoo.selection import origin
 from emozoo.zoo import load
 
 

@@ -9,7 +9,7 @@ from typing import Literal
 from emozoo.data.reading import folds, open_reader, read
 from emozoo.errors import DataError, RecipeError
 from emozoo.recipe import Data, load_recipe
-from emozoo.training.batch import How, Planned, Report, run_and_summarise
+from emozoo.training.runs import How, Planned, Report, run_and_summarise
 
 Folds = Literal["all"] | Sequence[int]
 

@@ -9,10 +9,10 @@ from typing import Any
 
 from torch import Tensor
 
-from emozoo.choices import origin
 from emozoo.errors import EmozooWarning, TrainingError, WeightsUnavailableError
 from emozoo.model import EmotionModel
 from emozoo.recipe import Recipe
+from emozoo.selection import origin
 from emozoo.training.distillation import meanings
 from emozoo.training.record import changes
 

@@ -14,7 +14,6 @@ import torch
 from accelerate import Accelerator
 
 from emozoo.card import render_card
-from emozoo.choices import validation_note
 from emozoo.errors import CorruptModelError, ResumeError, TrainingError
 from emozoo.evaluation.evaluate import evaluate, write_predictions
 from emozoo.evaluation.pictures import draw_history, draw_result
@@ -22,6 +21,7 @@ from emozoo.evaluation.report import write_report
 from emozoo.folder import RUN, save_model
 from emozoo.model import EmotionModel
 from emozoo.recipe import Recipe, Train
+from emozoo.selection import validation_note
 from emozoo.training import record
 from emozoo.training.data import TrainingData, load_training_data
 from emozoo.training.distillation import Teachers

@@ -32,9 +32,9 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from emozoo.errors import RecipeError, suggest
 from emozoo.evaluation.summary_report import Point
 from emozoo.recipe import Recipe, load_recipe
-from emozoo.table import Positive, Table
-from emozoo.training.batch import How, Planned, Report, run_and_summarise
+from emozoo.schema import Positive, Schema
 from emozoo.training.folds import choose_folds, fold_folder
+from emozoo.training.runs import How, Planned, Report, run_and_summarise
 from emozoo.trees import explain, read_tree, toml
 
 SUMMARY = "sweep"
@@ -48,14 +48,14 @@ MOST = 10_000
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._=+,-]*$")]
 
 
-class NamedVariant(Table):
+class NamedVariant(Schema):
     """One way to change the recipe."""
 
     name: Name
     set: tuple[str, ...] = ()
 
 
-class Sweep(Table):
+class Sweep(Schema):
     """What a sweep file says."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")]

@@ -17,7 +17,7 @@ from PIL import Image
 from emozoo.contracts import Finding
 from emozoo.errors import DataError
 from emozoo.labels import DIMENSIONS, FER2013_LABELS
-from emozoo_datasets.faces import (
+from emozoo_datasets.drawn_faces import (
     EXPRESSION,
     Array,
     FaceParameters,

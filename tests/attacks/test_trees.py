@@ -19,8 +19,8 @@ from emozoo.errors import CorruptModelError, DataError, EmozooError, EmozooWarni
 from emozoo.evaluation.compare import compare_folders
 from emozoo.folder import save_model
 from emozoo.hub import read_pin
+from emozoo.provenance import Source
 from emozoo.recipe import ModelConfig, load_recipe, parse_recipe
-from emozoo.source import Source
 from emozoo.training.run import read_record
 from emozoo.training.sweep import load_sweep
 from emozoo.trees import override, read_tree

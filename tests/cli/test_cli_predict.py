@@ -19,10 +19,10 @@ from PIL import Image
 from small import photos, tiny_model
 from typer.testing import CliRunner, Result
 
-from emozoo import predictions
 from emozoo.cli.app import app
 from emozoo.errors import DataError, EmozooError, RecipeError
 from emozoo.model import EmotionModel
+from emozoo.prediction import predictions
 
 
 @pytest.fixture(scope="module")

@@ -154,8 +154,8 @@ def test_predictions_are_written_though_the_drawing_fails(
     def full(*given: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("emozoo.timeline_plot.draw_timeline", full)
-    monkeypatch.setattr("emozoo.annotate.annotate_video", full)
+    monkeypatch.setattr("emozoo.prediction.timeline_plot.draw_timeline", full)
+    monkeypatch.setattr("emozoo.prediction.annotate.annotate_video", full)
     monkeypatch.chdir(tmp_path)
     options = ("--faces", "fixed", "--output", "o.csv", *option.split())
     with pytest.raises(DataError, match=rf"^{option}: No space left on device$"):
@@ -167,7 +167,9 @@ def test_predictions_are_written_though_the_drawing_fails(
 def test_where_nothing_can_be_written_is_said_before_any_work(
     models: dict[str, str], media: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str
 ) -> None:
-    monkeypatch.setattr("emozoo.predictions.stream", lambda *given, **more: pytest.fail("work was done"))
+    monkeypatch.setattr(
+        "emozoo.prediction.predictions.stream", lambda *given, **more: pytest.fail("work was done")
+    )
     name, _, file = option.partition(" ")
     folder = tmp_path / file.format("folder")
     folder.mkdir()
@@ -218,9 +220,9 @@ def test_where_no_detector_can_be_used_predict_says_how_to_get_one_or_do_without
 ) -> None:
     import sys
 
-    from emozoo import looking
+    from emozoo.prediction import detection
 
-    looking._opened.cache_clear()
+    detection._opened.cache_clear()
     monkeypatch.setitem(sys.modules, "dlib", None)
     monkeypatch.setenv("EMOZOO_CACHE", str(tmp_path))
     with pytest.raises(DetectorUnavailableError, match=r"mend one of these; or.*--faces none"):

@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from small import RECIPE
 
 from emozoo import load
-from emozoo.stamps import sha256
+from emozoo.hashing import sha256
 from emozoo.zoo import called
 
 

@@ -17,7 +17,7 @@ from emozoo.data.preprocess import Preprocessor
 from emozoo.data.samples import Samples, load_samples
 from emozoo.data.sampling import All
 from emozoo.errors import DataError, EmozooWarning
-from emozoo.faces import FaceDetector
+from emozoo.prediction.faces import FaceDetector
 from emozoo.recipe import Preprocess
 
 SHAPE = Preprocessor(Preprocess(size=24, crop=20, face_margin=0.1))

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from emozoo.data.sampling import All, Clips, Sampled, Sampler, Sampling, Segments, Sliding, Thirds, Uniform
 from emozoo.errors import DataError
-from emozoo.table import Table
+from emozoo.schema import Schema
 from emozoo.trees import explain
 
 FRAMES = st.integers(1, 2000)
@@ -290,7 +290,7 @@ def test_a_video_without_frames_is_a_data_error(frames: int) -> None:
         All(name="all").sample(frames)
 
 
-class _Recipe(Table):
+class _Recipe(Schema):
     sampling: Sampling | None = None
 
 

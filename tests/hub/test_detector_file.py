@@ -12,7 +12,7 @@ from server import HubServer
 from small import install
 
 from emozoo.errors import ContractError, CorruptModelError, DetectorUnavailableError
-from emozoo.faces import open_detector
+from emozoo.prediction.faces import open_detector
 
 WEIGHTS = bytes(range(256)) * 40
 

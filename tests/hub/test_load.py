@@ -32,9 +32,9 @@ from emozoo.errors import (
     UnknownModelError,
 )
 from emozoo.folder import write_manifest
+from emozoo.hashing import sha256 as sha256_of
 from emozoo.hub import cached_models, parse, read_pin
 from emozoo.publish import push
-from emozoo.stamps import sha256 as sha256_of
 
 NAME = "hub:alice/faces"
 

@@ -30,8 +30,8 @@ from emozoo.errors import (
     UnknownModelError,
 )
 from emozoo.folder import write_manifest
+from emozoo.hashing import sha256
 from emozoo.publish import Published, plan_push, push
-from emozoo.stamps import sha256
 
 NAME = "alice/faces"
 PLAIN = "---\nlibrary_name: emozoo\nlicense: mit\ndata_license: drawn\n---\n# A model of which nothing was measured\n"

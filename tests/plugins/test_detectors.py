@@ -16,7 +16,7 @@ from emozoo.contracts import Detector, Faces
 from emozoo.data.preprocess import open_image
 from emozoo.data.video import read_frames
 from emozoo.errors import DataError, DetectorUnavailableError
-from emozoo.faces import FaceDetector, open_detector
+from emozoo.prediction.faces import FaceDetector, open_detector
 
 YUNET = "yunet_n_320_320.onnx"
 """Its authors' file, on which it is tested."""
@@ -200,7 +200,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from PIL import Image
-from emozoo.faces import open_detector
+from emozoo.prediction.faces import open_detector
 
 name, single, several, *file = sys.argv[1:]
 finder = open_detector(name, **({"file": file[0]} if file else {}))

@@ -15,7 +15,7 @@ from PIL import Image
 from emozoo.contracts import DatasetReader
 from emozoo.errors import DataError
 from emozoo.labels import DIMENSIONS, FER2013_LABELS
-from emozoo_datasets.faces import EXPRESSION, IDENTITY, FaceParameters, render
+from emozoo_datasets.drawn_faces import EXPRESSION, IDENTITY, FaceParameters, render
 from emozoo_datasets.synthetic import ACCENT_CONTROLS, PAD, PROTOTYPES, Emotion, SyntheticFaces
 
 RUSSELL_MEHRABIAN = {

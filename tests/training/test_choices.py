@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from emozoo.choices import chosen_by_report, inherited, origin
 from emozoo.cli.train import _say
 from emozoo.folder import load_model, write_manifest
 from emozoo.recipe import Distillation
+from emozoo.selection import chosen_by_report, inherited, origin
 from emozoo.training.distillation import Teachers
 from emozoo.training.run import read_record, train
 

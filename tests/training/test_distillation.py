@@ -15,9 +15,9 @@ from small import tiny_model
 
 from emozoo.contracts import Targets
 from emozoo.errors import CorruptModelError, RecipeError, ResumeError, UnknownModelError
+from emozoo.hashing import sha256
 from emozoo.model import EmotionModel
 from emozoo.recipe import Distillation
-from emozoo.stamps import sha256
 from emozoo.training import checkpoint
 from emozoo.training.distillation import Teachers
 from emozoo.training.objective import Learner

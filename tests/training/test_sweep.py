@@ -19,10 +19,10 @@ from emozoo.cli.app import app
 from emozoo.errors import RecipeError, TrainingError
 from emozoo.model import EmotionModel
 from emozoo.recipe import Recipe, load_recipe
-from emozoo.training import batch, run
-from emozoo.training.batch import How, SharedData
+from emozoo.training import run, runs
 from emozoo.training.record import recipe_record
 from emozoo.training.run import _accelerator, read_record, train
+from emozoo.training.runs import How, SharedData
 from emozoo.training.sweep import load_sweep, plan, run_sweep
 from emozoo.training.trainer import Interrupted
 from emozoo.trees import toml
@@ -156,8 +156,8 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str], in
     reads = []
     with pytest.MonkeyPatch.context() as patch:
         without_pictures(patch)
-        load = batch.load_training_data
-        patch.setattr(batch, "load_training_data", lambda *given: reads.append(1) or load(*given))
+        load = runs.load_training_data
+        patch.setattr(runs, "load_training_data", lambda *given: reads.append(1) or load(*given))
         failures = run_sweep(place / "sweep.toml", [], place / "out", How(cpu=True, say=said.append))
     assert failures == {}
     return place, said, len(reads)
@@ -216,7 +216,7 @@ def test_a_sweep_that_is_repeated_trains_nothing_again(swept: tuple[Path, list[s
     before = {path: path.stat().st_mtime_ns for path in (place / "out").glob("*/*/**/*")}
     assert len(before) > 20
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(batch, "train", None)
+        patch.setattr(runs, "train", None)
         run_sweep(place / "sweep.toml", [], place / "out", How(cpu=True))
     assert {path: path.stat().st_mtime_ns for path in (place / "out").glob("*/*/**/*")} == before
 
@@ -237,7 +237,7 @@ def test_data_are_read_again_where_their_settings_or_a_frozen_backbone_differ(
     monkeypatch: pytest.MonkeyPatch, tiny_recipe: Callable[..., Recipe]
 ) -> None:
     reads = []
-    monkeypatch.setattr(batch, "load_training_data", lambda recipe, model: reads.append(recipe) or object())
+    monkeypatch.setattr(runs, "load_training_data", lambda recipe, model: reads.append(recipe) or object())
     load: Any = SharedData()
     for overrides in (
         (),
@@ -281,7 +281,7 @@ def test_a_run_that_fails_is_listed_and_the_others_go_on(
             raise MemoryError("no room")
         return fake_train(recipe, folder, **more)
 
-    monkeypatch.setattr(batch, "train", some_fail)
+    monkeypatch.setattr(runs, "train", some_fail)
     path = write('seeds = [0, 1, 2, 3]\nmetrics = ["emotion.accuracy"]\n')
     failures = run_sweep(path, [], tmp_path / "out", How(cpu=True))
     assert failures == {"few/seed-1": "the loss became nan at step 3", "few/seed-2": "MemoryError: no room"}
@@ -289,7 +289,7 @@ def test_a_run_that_fails_is_listed_and_the_others_go_on(
     assert "| few | 2 | 65.00 % |" in text
     assert "- few/seed-1: the loss became nan at step 3" in text
     assert "some_fail" in (tmp_path / "out" / "few" / "seed-2" / "error.txt").read_text()
-    monkeypatch.setattr(batch, "train", fake_train)
+    monkeypatch.setattr(runs, "train", fake_train)
     assert run_sweep(path, [], tmp_path / "out", How(cpu=True)) == {}
     assert not list((tmp_path / "out").glob("*/*/error.txt"))
     assert "| few | 4 | 65.00 % |" in (tmp_path / "out" / "sweep.md").read_text()
@@ -304,7 +304,7 @@ def test_a_signal_ends_the_sweep_and_not_only_the_run(
         started.append(folder)
         raise Interrupted(15, 3)
 
-    monkeypatch.setattr(batch, "train", interrupted)
+    monkeypatch.setattr(runs, "train", interrupted)
     with pytest.raises(Interrupted):
         run_sweep(write("seeds = [0, 1]\n"), [], tmp_path / "out", How(cpu=True))
     assert len(started) == 1
@@ -315,7 +315,7 @@ def test_a_run_is_resumed_where_it_was_stopped(
 ) -> None:
     given = []
     monkeypatch.setattr(
-        batch, "train", lambda *args, **options: given.append(options["resume"]) or fake_train(*args)
+        runs, "train", lambda *args, **options: given.append(options["resume"]) or fake_train(*args)
     )
     run_sweep(write('metrics = ["emotion.accuracy"]\n'), [], tmp_path / "out", How(cpu=True))
     assert given == [True]
@@ -328,7 +328,7 @@ def test_runs_of_different_precision_can_follow_each_other(
         assert _accelerator(recipe.train, folder, (), cpu=True).mixed_precision == recipe.train.precision
         return fake_train(recipe, folder)
 
-    monkeypatch.setattr(batch, "train", prepare)
+    monkeypatch.setattr(runs, "train", prepare)
     path = write('metrics = ["emotion.accuracy"]\n[grid]\n"train.precision" = ["bf16", "fp16"]\n')
     assert run_sweep(path, [], tmp_path / "out", How(cpu=True)) == {}
     AcceleratorState._reset_state()
@@ -359,9 +359,9 @@ def test_what_stops_a_sweep_stops_its_processes_with_a_checkpoint_each(
         if any((planned.folder / "checkpoints").glob("last-*")):
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(batch.time, "sleep", stopped_once_there_is_a_checkpoint)
+    monkeypatch.setattr(runs.time, "sleep", stopped_once_there_is_a_checkpoint)
     with pytest.raises(KeyboardInterrupt):
-        list(batch.carry_out([planned], How(jobs=2, cpu=True)))
+        list(runs.carry_out([planned], How(jobs=2, cpu=True)))
     assert "interrupted at step" in (planned.folder / "error.txt").read_text()
 
 
@@ -371,7 +371,7 @@ def test_a_sweep_with_failures_ends_with_status_1(
     def fail(*_: Any, **__: Any) -> Path:
         raise TrainingError("no room")
 
-    monkeypatch.setattr(batch, "train", fail)
+    monkeypatch.setattr(runs, "train", fail)
     done = CliRunner().invoke(app, ["sweep", str(write("")), "--out", str(tmp_path / "out"), "--cpu"])
     assert done.exit_code == 1
     assert "[1/1] few/seed-0: failed: no room" in done.output

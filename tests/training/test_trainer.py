@@ -12,9 +12,9 @@ import torch
 
 from emozoo.errors import EmozooWarning, RecipeError, TrainingError
 from emozoo.folder import load_model, verify_golden
+from emozoo.hashing import sha256
 from emozoo.model import EmotionModel
 from emozoo.recipe import Recipe
-from emozoo.stamps import sha256
 from emozoo.training.data import TrainingData, load_training_data
 from emozoo.training.run import read_record, resolve_precision, train
 from emozoo.training.trainer import epoch_order

@@ -10,8 +10,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, Protocol, TextIO
 
-from emozoo.answers import PLACE
 from emozoo.errors import DataError
+from emozoo.prediction.answers import PLACE
 
 FORMATS = ("table", "jsonl", "csv", "parquet")
 Format = Literal["table", "jsonl", "csv", "parquet"]

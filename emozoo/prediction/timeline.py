@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from emozoo.answers import Answer, Box, corners, place
-from emozoo.writers import Format, form_of, open_writer
+from emozoo.prediction.answers import Answer, Box, corners, place
+from emozoo.prediction.writers import Format, form_of, open_writer
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +179,7 @@ class Timeline:
         }
 
     def to_rows(self) -> list[dict[str, Any]]:
-        """Return a flat row for each window of each face, or one of no face; see `emozoo.answers.PLACE`."""
+        """Return a flat row for each window of each face, or one of no face; see `emozoo.prediction.answers.PLACE`."""
         rows = []
         for track in self.tracks:
             for window in track.windows:

@@ -10,10 +10,10 @@ import pytest
 from clips import write_video
 from scenes import SIDE, close, detector, frame_folder, scenes, seeing_model, standing, watch
 
-from emozoo.answers import PLACE
 from emozoo.errors import DataError
 from emozoo.model import EmotionModel
-from emozoo.timeline import Timeline
+from emozoo.prediction.answers import PLACE
+from emozoo.prediction.timeline import Timeline
 
 CLIPS = {"name": "clips", "frames": 12, "window": 10, "clips": 3, "length": 4, "stride": 3, "per_clip": 2}
 CEFLNET = {"sampling": CLIPS, "aggregator": {"name": "ceflnet"}}
@@ -243,7 +243,7 @@ def test_a_table_may_begin_with_faces_that_have_no_box(
 
 
 def test_faces_of_real_media_are_found_and_followed(real_data: Path, model: EmotionModel) -> None:
-    from emozoo.faces import open_detector
+    from emozoo.prediction.faces import open_detector
 
     finder = open_detector("yunet", file=str(real_data / "detectors" / "yunet_n_320_320.onnx"))
     found: Any = model.predict(real_data / "media", faces=finder, every=16)

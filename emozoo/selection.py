@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from emozoo.errors import CorruptModelError
-from emozoo.source import Source
+from emozoo.provenance import Source
 from emozoo.trees import RECORD_LIMIT, read_tree
 
 Choice = dict[str, str]

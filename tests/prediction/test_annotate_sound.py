@@ -12,9 +12,9 @@ import pytest
 from clips import write_video
 from scenes import frame_folder, scenes, seeing_model
 
-from emozoo.annotate import annotate_video
 from emozoo.data.video import read_frames
 from emozoo.errors import EmozooWarning
+from emozoo.prediction.annotate import annotate_video
 
 RATE = 16_000
 SECONDS = 2.0

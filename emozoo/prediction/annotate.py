@@ -16,7 +16,7 @@ from emozoo.data.sound import Sound
 from emozoo.data.video import FrameStream
 from emozoo.errors import DataError, EmozooWarning
 from emozoo.evaluation.plots import COLOURS
-from emozoo.timeline import Timeline, Track, Window
+from emozoo.prediction.timeline import Timeline, Track, Window
 
 if TYPE_CHECKING:
     from av.container import OutputContainer

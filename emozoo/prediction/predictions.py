@@ -8,18 +8,18 @@ from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from emozoo.answers import Answer, Box, corners, place, said
 from emozoo.errors import DataError
-from emozoo.sources import MEDIA_SUFFIXES, expand, is_video, name_of, reading
-from emozoo.writers import Format, form_of, open_writer
+from emozoo.prediction.answers import Answer, Box, corners, place, said
+from emozoo.prediction.inputs import MEDIA_SUFFIXES, expand, is_video, name_of, reading
+from emozoo.prediction.writers import Format, form_of, open_writer
 
 if TYPE_CHECKING:
     from emozoo.data.preprocess import TTA
-    from emozoo.faces import FaceDetector
     from emozoo.model import EmotionModel
-    from emozoo.photos import Photos
-    from emozoo.timeline import Timeline
-    from emozoo.watching import Pace
+    from emozoo.prediction.faces import FaceDetector
+    from emozoo.prediction.photos import Photos
+    from emozoo.prediction.timeline import Timeline
+    from emozoo.prediction.videos import Windowing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +58,7 @@ class Prediction(Answer):
         return {"source": self.source, "detector": self.detector, "faces": faces}
 
     def to_row(self, face: int = 0) -> dict[str, Any]:
-        """Return one flat row: where the face is (see `emozoo.answers.PLACE`), and what is said of it."""
+        """Return one flat row: where the face is (see `emozoo.prediction.answers.PLACE`), and what is said of it."""
         return place(self.source, face=face, **corners(self.box)) | self.columns()
 
     def to_rows(self) -> list[dict[str, Any]]:
@@ -115,13 +115,13 @@ def predict(
     source: Any,
     *,
     faces: str | FaceDetector,
-    pace: Pace,
+    windowing: Windowing,
     tta: TTA,
     batch_size: int,
 ) -> Prediction | Timeline | Predictions:
     """Predict one source or many; see `EmotionModel.predict`."""
-    many = expand(source, MEDIA_SUFFIXES, frames=pace.frame_rate is not None)
-    options: Any = {"faces": faces, "pace": pace, "tta": tta, "batch_size": batch_size}
+    many = expand(source, MEDIA_SUFFIXES, frames=windowing.frame_rate is not None)
+    options: Any = {"faces": faces, "windowing": windowing, "tta": tta, "batch_size": batch_size}
     if many is None:
         [item] = stream(model, [source], name="image", **options)
         if isinstance(item, Failure):
@@ -141,7 +141,7 @@ def stream(
     media: Iterable[Any],
     *,
     faces: str | FaceDetector = "auto",
-    pace: Pace | None = None,
+    windowing: Windowing | None = None,
     tta: TTA = "none",
     batch_size: int = 32,
     name: str | None = None,
@@ -152,41 +152,43 @@ def stream(
         model: the model.
         media: photos and videos.
         faces: see `EmotionModel.predict`.
-        pace: how videos are walked through.
+        windowing: how videos are walked through.
         tta: test-time augmentation.
         batch_size: images a forward pass.
         name: what pixels are called; else "image" and their number.
 
     Raises:
         DataError, RecipeError: an argument has no meaning; at once, before anything is read.
-        DetectorUnavailableError, UnknownComponentError: see `emozoo.faces.open_detector`.
+        DetectorUnavailableError, UnknownComponentError: see `emozoo.prediction.faces.open_detector`.
     """
     from emozoo.data.preprocess import check_tta
-    from emozoo.looking import find_detector
-    from emozoo.photos import Photos
-    from emozoo.watching import Pace
+    from emozoo.prediction.detection import find_detector
+    from emozoo.prediction.photos import Photos
+    from emozoo.prediction.videos import Windowing
 
     views = check_tta(tta)
     if not isinstance(batch_size, Integral) or batch_size < 1:
         raise DataError(f"batch_size is {batch_size!r}: so many images go through the model at once, from 1")
-    return _results(Photos(model, find_detector(faces), views, batch_size), media, pace or Pace(), name)
+    return _results(
+        Photos(model, find_detector(faces), views, batch_size), media, windowing or Windowing(), name
+    )
 
 
 def _results(
-    photos: Photos, media: Iterable[Any], pace: Pace, name: str | None
+    photos: Photos, media: Iterable[Any], windowing: Windowing, name: str | None
 ) -> Iterator[Prediction | Timeline | Failure]:
-    from emozoo.watching import watch
+    from emozoo.prediction.videos import predict_video
 
     how: Any = {"tta": photos.tta, "batch_size": photos.batch_size}
     for position, item in enumerate(media):
         called = name_of(item, name or f"image {position}")
-        if not is_video(item, frames=pace.frame_rate is not None):
+        if not is_video(item, frames=windowing.frame_rate is not None):
             yield from photos.add(item, called)
             continue
         yield from photos.flush()
         try:
             with reading(called):
-                seen = watch(photos.model, Path(item), photos.detector, pace, **how)
+                seen = predict_video(photos.model, Path(item), photos.detector, windowing, **how)
             yield seen
         except DataError as error:
             yield Failure(called, str(error))

@@ -18,17 +18,17 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from emozoo.answers import Box, mean_parts, said
 from emozoo.data.preprocess import TTA
 from emozoo.data.sampling import Sampled
 from emozoo.data.video import FrameStream
 from emozoo.errors import DataError
-from emozoo.faces import FaceDetector
-from emozoo.looking import Sight, look
 from emozoo.model import EmotionModel
-from emozoo.sources import name_of
-from emozoo.timeline import Clip, Timeline, Track, Window
-from emozoo.tracks import Tracker
+from emozoo.prediction.answers import Box, mean_parts, said
+from emozoo.prediction.detection import FrameFaces, find_faces
+from emozoo.prediction.faces import FaceDetector
+from emozoo.prediction.inputs import name_of
+from emozoo.prediction.timeline import Clip, Timeline, Track, Window
+from emozoo.prediction.tracks import Tracker
 
 VIDEO_WINDOW, IMAGE_WINDOW = 4.0, 1.0
 """Seconds of a window, unless said otherwise, of models that take videos (about CEFLNet's 105 frames) and images."""
@@ -41,7 +41,7 @@ MISSED = 15
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class Windowing:
     """How a video is walked through.
 
     Attributes:
@@ -83,53 +83,53 @@ class Pace:
         return window, hop if window else 0.0
 
 
-class Shot(NamedTuple):
+class FaceCrop(NamedTuple):
     """One face in one frame."""
 
     time: float
-    crop: Tensor
+    pixels: Tensor
     box: Box | None
 
 
-class Follower:
-    """One face of a video: where it has been, what was said of it, and the shots that windows may still need."""
+class FaceTrack:
+    """One face of a video: where it has been, what was said of it, and the crops that windows may still need."""
 
     def __init__(self, face: int, window: float, hop: float) -> None:
         self.face, self.window, self.hop = face, window, hop
         self.index, self.times, self.boxes = array("q"), array("d"), array("f")
         self.windows: list[Window] = []
         self.counts: list[int] = []
-        self._shots: deque[Shot] = deque()
+        self._crops: deque[FaceCrop] = deque()
         self._begin = self._covered = float("-inf")
 
-    def see(self, number: int, shot: Shot) -> Iterator[list[Shot]]:
+    def see(self, number: int, crop: FaceCrop) -> Iterator[list[FaceCrop]]:
         """Take in the next sighting; yield the windows that are complete with what came before it."""
-        while self._shots and shot.time > self._begin + self.window - NOTHING:
+        while self._crops and crop.time > self._begin + self.window - NOTHING:
             yield from self._cut()
-        if shot.time > self._begin + self.window - NOTHING:
-            self._begin = shot.time
+        if crop.time > self._begin + self.window - NOTHING:
+            self._begin = crop.time
         self.index.append(number)
-        self.times.append(shot.time)
-        self.boxes.extend(shot.box or ())
-        if shot.time > self._begin - NOTHING:
-            self._shots.append(shot)
+        self.times.append(crop.time)
+        self.boxes.extend(crop.box or ())
+        if crop.time > self._begin - NOTHING:
+            self._crops.append(crop)
 
-    def leave(self) -> Iterator[list[Shot]]:
-        """Yield the last window, if there are shots that were in none."""
-        if self._shots:
+    def leave(self) -> Iterator[list[FaceCrop]]:
+        """Yield the last window, if there are crops that were in none."""
+        if self._crops:
             yield from self._cut()
-        self._shots.clear()
+        self._crops.clear()
 
-    def _cut(self) -> Iterator[list[Shot]]:
-        """Yield the shots of the window, if any of them is new, and drop those that the next one does not need."""
-        if self._shots[-1].time > self._covered:
-            yield list(self._shots)
-        self._covered = self._shots[-1].time
+    def _cut(self) -> Iterator[list[FaceCrop]]:
+        """Yield the crops of the window, if any of them is new, and drop those that the next one does not need."""
+        if self._crops[-1].time > self._covered:
+            yield list(self._crops)
+        self._covered = self._crops[-1].time
         self._begin += self.hop
-        while self._shots and (self._shots[0].time < self._begin - NOTHING or not self.window):
-            self._shots.popleft()
+        while self._crops and (self._crops[0].time < self._begin - NOTHING or not self.window):
+            self._crops.popleft()
 
-    def track(self) -> Track:
+    def result(self) -> Track:
         """Return what is known of the face."""
         windows = self.windows
         parts = {name: mean_parts([w.heads[name] for w in windows], self.counts) for name in windows[0].heads}
@@ -148,18 +148,18 @@ class Follower:
         )
 
 
-class Judge:
+class WindowPredictor:
     """Runs windows through the model, as many at a time as fill a batch."""
 
     def __init__(self, model: EmotionModel, tta: TTA, batch_size: int) -> None:
         self.model, self.tta, self.batch_size = model, tta, batch_size
-        self._waiting: list[tuple[Follower, list[Shot], Sampled]] = []
+        self._waiting: list[tuple[FaceTrack, list[FaceCrop], Sampled]] = []
 
-    def take(self, follower: Follower, shots: list[Shot]) -> None:
-        """Take a window of a face, which its follower gets back with an answer, now or at a later call."""
+    def take(self, track: FaceTrack, crops: list[FaceCrop]) -> None:
+        """Take a window of a face, which gets it back with an answer, now or at a later call."""
         sampling = self.model.config.sampling
-        every = Sampled(np.arange(len(shots))[None], np.ones((1, len(shots)), bool))
-        self._waiting.append((follower, shots, sampling.sample(len(shots)) if sampling else every))
+        every = Sampled(np.arange(len(crops))[None], np.ones((1, len(crops)), bool))
+        self._waiting.append((track, crops, sampling.sample(len(crops)) if sampling else every))
         if sum(sampled.index.size for *_, sampled in self._waiting) >= self.batch_size:
             self.flush()
 
@@ -168,21 +168,21 @@ class Judge:
         if not self._waiting:
             return
         answers = self._videos() if self.model.config.sampling else self._images()
-        for (follower, shots, sampled), (parts, clips, frames) in zip(self._waiting, answers, strict=True):
-            follower.windows.append(_window(shots, sampled, parts, clips, frames))
-            follower.counts.append(len(shots))
+        for (track, crops, sampled), (parts, clips, frames) in zip(self._waiting, answers, strict=True):
+            track.windows.append(_window(crops, sampled, parts, clips, frames))
+            track.counts.append(len(crops))
         self._waiting.clear()
 
     def _images(self) -> Iterator[tuple[dict[str, Any], None, None]]:
         """Yield the mean of what is said of each window's frames."""
-        crops = [shot.crop for _, shots, _ in self._waiting for shot in shots]
+        pixels = [crop.pixels for _, crops, _ in self._waiting for crop in crops]
         said_of: list[dict[str, dict[str, Any]]] = []
-        for start in range(0, len(crops), self.batch_size):
-            images = torch.stack(crops[start : start + self.batch_size])
+        for start in range(0, len(pixels), self.batch_size):
+            images = torch.stack(pixels[start : start + self.batch_size])
             said_of += self.model.decode(self.model.predict_outputs(images, self.tta))
         first = 0
-        for _, shots, _ in self._waiting:
-            own, first = said_of[first : first + len(shots)], first + len(shots)
+        for _, crops, _ in self._waiting:
+            own, first = said_of[first : first + len(crops)], first + len(crops)
             weights = [1.0] * len(own)
             yield {name: mean_parts([p[name] for p in own], weights) for name in own[0]}, None, None
 
@@ -191,12 +191,12 @@ class Judge:
         shape = [max(sampled.index.shape[axis] for *_, sampled in self._waiting) for axis in (0, 1)]
         mask = torch.zeros(len(self._waiting), *shape, dtype=torch.bool)
         videos = []
-        for row, (_, shots, sampled) in enumerate(self._waiting):
+        for row, (_, crops, sampled) in enumerate(self._waiting):
             clips, frames = sampled.index.shape
             places = np.zeros(shape, np.int64)
             places[:clips, :frames] = sampled.index
             mask[row, :clips, :frames] = torch.from_numpy(sampled.mask)
-            videos.append(torch.stack([shots[place].crop for place in places.ravel()]).unflatten(0, shape))
+            videos.append(torch.stack([crops[place].pixels for place in places.ravel()]).unflatten(0, shape))
         output = self.model.outputs(torch.stack(videos), self.tta, mask)
         for row, parts in enumerate(self.model.decode(output.heads)):
             yield parts, _row(output.clip_weights, row), _row(output.frame_weights, row)
@@ -207,7 +207,7 @@ def _row(values: Tensor | None, row: int) -> Tensor | None:
 
 
 def _window(
-    shots: list[Shot],
+    crops: list[FaceCrop],
     sampled: Sampled,
     parts: dict[str, dict[str, Any]],
     clip_weights: Tensor | None,
@@ -215,7 +215,7 @@ def _window(
 ) -> Window:
     """Put together what is known of a window; clips and frames that are padding are left out."""
     there = [row[mask] for row, mask in zip(sampled.index, sampled.mask, strict=True)]
-    times = tuple(tuple(shots[place].time for place in row) for row in there if len(row))
+    times = tuple(tuple(crops[place].time for place in row) for row in there if len(row))
     clips, frames = (), None
     if clip_weights is not None:
         values = [float(clip_weights[number]) for number, row in enumerate(there) if len(row)]
@@ -227,40 +227,40 @@ def _window(
             if mask.any()
         )
     return Window(
-        **said(parts), start=shots[0].time, end=shots[-1].time, box=shots[len(shots) // 2].box,
+        **said(parts), start=crops[0].time, end=crops[-1].time, box=crops[len(crops) // 2].box,
         times=times, clips=clips, frame_weights=frames,
     )  # fmt: skip
 
 
-def watch(
+def predict_video(
     model: EmotionModel,
     path: Path,
     detector: FaceDetector | None,
-    pace: Pace,
+    windowing: Windowing,
     *,
     tta: TTA = "none",
     batch_size: int = 32,
 ) -> Timeline:
-    """Follow the faces of a video and judge each of them, window by window.
+    """Follow the faces of a video and predict each of them, window by window.
 
     Args:
         model: a model of videos, whose sampling is applied within each window, or one of images, of which a window
             is the mean over its frames.
         path: a video file, or a folder of frames.
         detector: what finds faces; None where the video is a face already.
-        pace: windows, and which frames are looked at.
+        windowing: windows, and which frames are looked at.
         tta: test-time augmentation.
         batch_size: images a forward pass; a window of a video model is never divided.
 
     Raises:
         DataError: the video cannot be read at all.
     """
-    stream = FrameStream(path, lambda number: number % pace.every == 0, fps=pace.frame_rate or 25.0)
-    judge, name = Judge(model, tta, batch_size), name_of(path, "")
-    cast = Cast(judge, *pace.of(model), gap=max(MISSED, 2 * pace.every))
+    stream = FrameStream(path, lambda number: number % windowing.every == 0, fps=windowing.frame_rate or 25.0)
+    predictor, name = WindowPredictor(model, tta, batch_size), name_of(path, "")
+    tracks = FaceTracks(predictor, *windowing.of(model), gap=max(MISSED, 2 * windowing.every))
     looked_at = 0
     for number, time, frame in tqdm(stream, desc=path.name, unit="frame", delay=2, disable=None, leave=False):
-        cast.see(number, time, look(detector, model.preprocessor, frame, name))
+        tracks.see(number, time, find_faces(detector, model.preprocessor, frame, name))
         looked_at += 1
     return Timeline(
         source=name,
@@ -268,42 +268,42 @@ def watch(
         frames=stream.frames,
         seconds=stream.seconds,
         looked_at=looked_at,
-        tracks=cast.end(),
+        tracks=tracks.end(),
         damaged=stream.damaged,
-        frame_rate=pace.frame_rate if path.is_dir() else None,
+        frame_rate=windowing.frame_rate if path.is_dir() else None,
     )
 
 
-class Cast:
+class FaceTracks:
     """All faces of a video: those that are here, and those that are gone."""
 
-    def __init__(self, judge: Judge, window: float, hop: float, *, gap: int) -> None:
-        self.judge, self.window, self.hop, self.gap = judge, window, hop, gap
+    def __init__(self, predictor: WindowPredictor, window: float, hop: float, *, gap: int) -> None:
+        self.predictor, self.window, self.hop, self.gap = predictor, window, hop, gap
         self.tracker = Tracker(max_gap=gap)
-        self.here: dict[int, Follower] = {}
-        self.gone: list[Follower] = []
+        self.here: dict[int, FaceTrack] = {}
+        self.gone: list[FaceTrack] = []
 
-    def see(self, number: int, time: float, sight: Sight) -> None:
-        """Take in what is seen in the next frame, and give windows that are complete to the judge."""
-        faces = [0] if sight.found is None else self.tracker.update(number, sight.found).tolist()
-        for face, crop, box in zip(faces, sight.crops, sight.boxes, strict=True):
+    def see(self, number: int, time: float, found: FrameFaces) -> None:
+        """Take in what is seen in the next frame, and give windows that are complete to the predictor."""
+        faces = [0] if found.detected is None else self.tracker.update(number, found.detected).tolist()
+        for face, crop, box in zip(faces, found.crops, found.boxes, strict=True):
             if face not in self.here:
-                self.here[face] = Follower(face, self.window, self.hop)
-            for shots in self.here[face].see(number, Shot(time, crop, box)):
-                self.judge.take(self.here[face], shots)
+                self.here[face] = FaceTrack(face, self.window, self.hop)
+            for crops in self.here[face].see(number, FaceCrop(time, crop, box)):
+                self.predictor.take(self.here[face], crops)
         for face in [face for face, known in self.here.items() if number - known.index[-1] > self.gap]:
             self._leave(face)
 
     def _leave(self, face: int) -> None:
         """Let a face go, and with it the crops that were held of it."""
-        follower = self.here.pop(face)
-        for shots in follower.leave():
-            self.judge.take(follower, shots)
-        self.gone.append(follower)
+        track = self.here.pop(face)
+        for crops in track.leave():
+            self.predictor.take(track, crops)
+        self.gone.append(track)
 
     def end(self) -> tuple[Track, ...]:
         """Return what is known of all faces, in order of appearance."""
         for face in list(self.here):
             self._leave(face)
-        self.judge.flush()
-        return tuple(known.track() for known in sorted(self.gone, key=lambda known: known.face))
+        self.predictor.flush()
+        return tuple(known.result() for known in sorted(self.gone, key=lambda known: known.face))

@@ -11,9 +11,9 @@ import numpy as np
 
 from emozoo.data.video import FrameStream
 from emozoo.evaluation.plots import COLOURS, MARKERS, picture
-from emozoo.faces import crop_face
 from emozoo.labels import DIMENSIONS
-from emozoo.timeline import Clip, Timeline, Track, Window
+from emozoo.prediction.faces import crop_face
+from emozoo.prediction.timeline import Clip, Timeline, Track, Window
 
 FACES = 3
 """Faces that are drawn: those that are seen most."""

@@ -18,14 +18,14 @@ import torch
 from PIL import Image
 from small import photos, tiny_model
 
-from emozoo.answers import PLACE
 from emozoo.data.samples import load_samples
 from emozoo.errors import DataError, RecipeError, UnknownComponentError
 from emozoo.evaluation.evaluate import run
 from emozoo.model import EmotionModel
-from emozoo.predictions import Prediction, Predictions, stream
-from emozoo.sources import expand
-from emozoo.writers import ParquetWriter, form_of, open_writer
+from emozoo.prediction.answers import PLACE
+from emozoo.prediction.inputs import expand
+from emozoo.prediction.predictions import Prediction, Predictions, stream
+from emozoo.prediction.writers import ParquetWriter, form_of, open_writer
 
 DIMENSIONS = ("valence", "arousal", "dominance")
 

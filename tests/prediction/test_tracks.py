@@ -13,8 +13,8 @@ import pytest
 from emozoo.contracts import Faces
 from emozoo.data.video import stream_frames
 from emozoo.errors import DataError
-from emozoo.faces import open_detector
-from emozoo.tracks import Tracker, assign
+from emozoo.prediction.faces import open_detector
+from emozoo.prediction.tracks import Tracker, assign
 
 
 def faces(*boxes: tuple[float, float, float]) -> Faces:

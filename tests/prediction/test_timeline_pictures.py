@@ -11,12 +11,12 @@ from clips import write_video
 from PIL import Image
 from scenes import HEIGHT, SIDE, WIDTH, detector, frame_folder, scenes, seeing_model, standing, watch
 
-from emozoo.annotate import Annotator, annotate_video, box_at, in_rows, label_place
-from emozoo.answers import said
 from emozoo.data.video import read_frames
 from emozoo.errors import DataError
-from emozoo.timeline import Clip, Timeline, Track, Window
-from emozoo.timeline_plot import activation, draw_timeline, located
+from emozoo.prediction.annotate import Annotator, annotate_video, box_at, in_rows, label_place
+from emozoo.prediction.answers import said
+from emozoo.prediction.timeline import Clip, Timeline, Track, Window
+from emozoo.prediction.timeline_plot import activation, draw_timeline, located
 
 CLIPS = {"name": "clips", "frames": 12, "window": 10, "clips": 3, "length": 4, "stride": 3, "per_clip": 2}
 ORANGE = (0xE8, 0x75, 0x1A)

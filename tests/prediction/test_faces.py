@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from small import install
 
-from emozoo import looking, registry, testing
+from emozoo import registry, testing
 from emozoo.contracts import Faces
 from emozoo.errors import (
     ContractError,
@@ -25,11 +25,12 @@ from emozoo.errors import (
     RecipeError,
     UnknownComponentError,
 )
-from emozoo.faces import FaceDetector, crop_face, detector_folder, open_detector
+from emozoo.hashing import sha256
 from emozoo.hub import parse
-from emozoo.stamps import sha256
+from emozoo.prediction import detection
+from emozoo.prediction.faces import FaceDetector, crop_face, detector_folder, open_detector
 
-FAULTY = Path(__file__).with_name("faulty_detectors.py")
+FAULTY = Path(__file__).parents[1] / "faulty_detectors.py"
 FRAME = np.zeros((90, 120, 3), np.uint8)
 FRAME[20:61, 31:70] = 250
 BOX = [31, 20, 70, 61]
@@ -124,7 +125,9 @@ def test_the_file_of_yunet_is_pinned_to_a_commit_of_the_hub():
 
 def test_no_file_is_fetched_for_a_library_that_is_not_there(monkeypatch):
     monkeypatch.setitem(sys.modules, "cv2", None)
-    monkeypatch.setattr("emozoo.faces.find_file", lambda *given: pytest.fail("the file would be of no use"))
+    monkeypatch.setattr(
+        "emozoo.prediction.faces.find_file", lambda *given: pytest.fail("the file would be of no use")
+    )
     found = open_detector()
     assert found.name == "emozoo:dlib"
     assert found.passed_over == {"yunet": 'yunet needs OpenCV: pip install "emozoo[faces]"'}
@@ -248,11 +251,11 @@ def test_a_detector_that_many_threads_ask_for_is_opened_once(monkeypatch):
         time.sleep(0.05)
         return FaceDetector(name, {}, Busy())
 
-    looking._opened.cache_clear()
-    monkeypatch.setattr(looking, "open_detector", slow)
+    detection._opened.cache_clear()
+    monkeypatch.setattr(detection, "open_detector", slow)
     with ThreadPoolExecutor(4) as threads:
-        found = list(threads.map(looking.find_detector, ["busy"] * 4))
-    looking._opened.cache_clear()
+        found = list(threads.map(detection.find_detector, ["busy"] * 4))
+    detection._opened.cache_clear()
     assert opened == ["busy"]
     assert all(one is found[0] for one in found)
 

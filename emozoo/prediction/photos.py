@@ -14,10 +14,10 @@ from torch import Tensor
 
 from emozoo.data.preprocess import TTA, open_image
 from emozoo.errors import DataError
-from emozoo.faces import FaceDetector
-from emozoo.looking import Sight, look
 from emozoo.model import EmotionModel
-from emozoo.predictions import Failure, Prediction
+from emozoo.prediction.detection import FrameFaces, find_faces
+from emozoo.prediction.faces import FaceDetector
+from emozoo.prediction.predictions import Failure, Prediction
 
 
 class Photos:
@@ -25,13 +25,13 @@ class Photos:
 
     def __init__(self, model: EmotionModel, detector: FaceDetector | None, tta: TTA, batch_size: int) -> None:
         self.model, self.detector, self.tta, self.batch_size = model, detector, tta, batch_size
-        self.waiting: list[tuple[str, Sight | DataError]] = []
+        self.waiting: list[tuple[str, FrameFaces | DataError]] = []
         self.crops: list[Tensor] = []
 
     def add(self, item: Any, name: str) -> Iterator[Prediction | Failure]:
         """Read a photo; yield the results of all that wait, once their faces fill a batch."""
         try:
-            seen = self._look(item, name)
+            seen = self._faces_of(item, name)
         except DataError as error:
             self.waiting.append((name, error))
         else:
@@ -48,14 +48,14 @@ class Photos:
         self.waiting.clear()
         self.crops.clear()
 
-    def _look(self, item: Any, name: str) -> Sight:
+    def _faces_of(self, item: Any, name: str) -> FrameFaces:
         if isinstance(item, str | Path) and item != "" and os.path.isdir(item):
             raise DataError(
                 f"{name} is a folder; frame_rate (--frame-rate) takes one for a video, its frames"
             )
         if self.detector is None:
-            return Sight([self.model.preprocessor.decode(item, name)], [None], [None], None)
-        return look(self.detector, self.model.preprocessor, np.asarray(open_image(item, name)), name)
+            return FrameFaces([self.model.preprocessor.decode(item, name)], [None], [None], None)
+        return find_faces(self.detector, self.model.preprocessor, np.asarray(open_image(item, name)), name)
 
     def _parts(self) -> Iterator[dict[str, dict[str, Any]]]:
         """Yield the heads' parts for one face after another."""
@@ -63,7 +63,9 @@ class Photos:
             images = torch.stack(self.crops[start : start + self.batch_size])
             yield from self.model.decode(self.model.predict_outputs(images, self.tta))
 
-    def _result(self, name: str, seen: Sight, answers: Iterator[dict[str, dict[str, Any]]]) -> Prediction:
+    def _result(
+        self, name: str, seen: FrameFaces, answers: Iterator[dict[str, dict[str, Any]]]
+    ) -> Prediction:
         """Make a photo's result, taking as many answers as it has faces."""
         detector = None if self.detector is None else self.detector.name
         faces = [

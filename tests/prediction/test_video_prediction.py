@@ -11,14 +11,14 @@ import pytest
 import torch
 from scenes import SIDE, close, detector, frame_folder, scenes, seeing_model, standing, watch
 
-from emozoo.answers import mean_parts
 from emozoo.contracts import Faces
 from emozoo.data.sampling import Clips, Sliding
 from emozoo.errors import DataError
-from emozoo.faces import crop_face
-from emozoo.looking import Sight
 from emozoo.model import EmotionModel
-from emozoo.watching import Cast, Follower, Pace, Shot
+from emozoo.prediction.answers import mean_parts
+from emozoo.prediction.detection import FrameFaces
+from emozoo.prediction.faces import crop_face
+from emozoo.prediction.videos import FaceCrop, FaceTrack, FaceTracks, Windowing
 
 DIMENSIONS = ("valence", "arousal", "dominance")
 CLIPS = {"name": "clips", "frames": 12, "window": 10, "clips": 3, "length": 4, "stride": 3, "per_clip": 2}
@@ -49,11 +49,11 @@ def windows_by_hand(times: list[float], window: float, hop: float) -> list[list[
 
 
 def windows_of(times: list[float], window: float, hop: float) -> list[list[float]]:
-    follower = Follower(0, window, hop)
+    track = FaceTrack(0, window, hop)
     found = [
-        shots for n, time in enumerate(times) for shots in follower.see(n, Shot(time, torch.zeros(1), None))
+        crops for n, time in enumerate(times) for crops in track.see(n, FaceCrop(time, torch.zeros(1), None))
     ]
-    return [[shot.time for shot in shots] for shots in [*found, *follower.leave()]]
+    return [[crop.time for crop in crops] for crops in [*found, *track.leave()]]
 
 
 @pytest.mark.parametrize("rate", [10, 25, 30000 / 1001])
@@ -79,23 +79,23 @@ def test_windows_may_leave_out_what_lies_between_them() -> None:
     assert windows_of([n / 10 for n in range(12)], 0.2, 0.5) == [[0.0, 0.1], [0.5, 0.6], [1.0, 1.1]]
 
 
-def test_shots_that_no_window_needs_any_more_are_let_go() -> None:
-    follower, alive, most = Follower(0, 1.0, 0.5), weakref.WeakSet[torch.Tensor](), 0
+def test_crops_that_no_window_needs_any_more_are_let_go() -> None:
+    track, alive, most = FaceTrack(0, 1.0, 0.5), weakref.WeakSet[torch.Tensor](), 0
     for number in range(3000):
-        shot = Shot(number / 10, torch.zeros(1), (0, 0, 1, 1))
-        alive.add(shot.crop)
-        for _ in follower.see(number, shot):
+        crop = FaceCrop(number / 10, torch.zeros(1), (0, 0, 1, 1))
+        alive.add(crop.pixels)
+        for _ in track.see(number, crop):
             pass
         most = max(most, len(alive))
     assert most <= 16  # a window of 10, whose list the loop still holds, and half of the next
 
 
-def test_of_faces_that_are_gone_no_shots_are_held() -> None:
+def test_of_faces_that_are_gone_no_crops_are_held() -> None:
     class Nobody:
-        def take(self, follower: Follower, shots: list[Shot]) -> None:
+        def take(self, track: FaceTrack, crops: list[FaceCrop]) -> None:
             pass
 
-    cast: Any = Cast(Nobody(), 4.0, 2.0, gap=15)  # ty: ignore[invalid-argument-type]
+    tracks: Any = FaceTracks(Nobody(), 4.0, 2.0, gap=15)  # ty: ignore[invalid-argument-type]
     alive, most = weakref.WeakSet[torch.Tensor](), 0
     for number in range(2000):
         left = float(100 * (number // 25 % 3))  # every 25 frames somebody else, elsewhere
@@ -103,19 +103,19 @@ def test_of_faces_that_are_gone_no_shots_are_held() -> None:
         crops = [torch.zeros(1)]
         alive.update(crops)
         found = Faces(np.asarray([box], np.float32), np.ones(1, np.float32))
-        cast.see(number, number / 25, Sight(crops, [box], [1.0], found))
+        tracks.see(number, number / 25, FrameFaces(crops, [box], [1.0], found))
         most = max(most, len(alive))
-    assert len(cast.gone) > 70
+    assert len(tracks.gone) > 70
     assert most <= 25 + 16
 
 
 def test_defaults_are_four_seconds_for_models_of_videos_and_one_for_models_of_images(
     model: EmotionModel, video_model: EmotionModel
 ) -> None:
-    assert Pace().of(video_model) == (4, 2)
-    assert Pace().of(model) == (1, 1)
-    assert Pace(window=3).of(video_model) == (3, 1.5)
-    assert Pace(window=0, hop=2).of(model) == (0, 0)
+    assert Windowing().of(video_model) == (4, 2)
+    assert Windowing().of(model) == (1, 1)
+    assert Windowing(window=3).of(video_model) == (3, 1.5)
+    assert Windowing(window=0, hop=2).of(model) == (0, 0)
 
 
 @pytest.mark.parametrize(

@@ -20,9 +20,9 @@ from emozoo.errors import (
     DetectorUnavailableError,
     HubError,
 )
+from emozoo.hashing import matches, sha256
 from emozoo.options import option_names
 from emozoo.recipe import Part
-from emozoo.stamps import matches, sha256
 
 AUTO = "auto"
 
