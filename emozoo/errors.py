@@ -117,6 +117,18 @@ class ResumeError(TrainingError):
     """A run cannot be resumed as asked: no checkpoint, or a recipe that has changed."""
 
 
+class Interrupted(TrainingError):
+    """A signal ended the run; a checkpoint has been written."""
+
+    def __init__(self, number: int, step: int) -> None:
+        super().__init__(f"interrupted at step {step}; a checkpoint is written: go on with --resume")
+        self.signal = number
+
+
+class ScaffoldError(EmozooError):
+    """A package cannot be made of this name, kind or place."""
+
+
 def suggest(name: str, known: Iterable[str]) -> str:
     """Return " Did you mean 'x'?" for the nearest known name, or an empty string."""
     matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)

@@ -9,7 +9,7 @@ from pathlib import Path
 from string import Template
 
 from emozoo import registry
-from emozoo.errors import EmozooError, suggest
+from emozoo.errors import ScaffoldError, suggest
 
 OPTIONS = {
     "backbone": '{"width": 8}',
@@ -28,10 +28,6 @@ USE = {
     "detector": "emozoo predict MODEL photo.jpg --faces $short",
 }
 """What a recipe, or the command line, says to use it."""
-
-
-class ScaffoldError(EmozooError):
-    """A package cannot be made of this name, kind or place."""
 
 
 def new_plugin(name: str, kind: str, out: Path) -> Path:

@@ -13,7 +13,7 @@ def main() -> None:
     Whatever names and texts of others it prints, a terminal shows them and obeys none.
     """
     from emozoo.cli.app import app
-    from emozoo.errors import EmozooError
+    from emozoo.errors import EmozooError, Interrupted
     from emozoo.printable import Printable
 
     try:
@@ -23,7 +23,7 @@ def main() -> None:
         if os.environ.get("EMOZOO_TRACEBACK"):
             raise
         sys.stderr.write(f"error: {error}\n")
-        sys.exit(128 + getattr(error, "signal", -127))
+        sys.exit(128 + error.signal if isinstance(error, Interrupted) else 1)
     except SystemExit as ended:
         if ended.code == 130:  # what typer makes of Ctrl-C
             sys.stderr.write("interrupted\n")

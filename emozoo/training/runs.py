@@ -17,7 +17,7 @@ from accelerate import PartialState
 from accelerate.state import AcceleratorState
 
 from emozoo.data.features import backbone_key
-from emozoo.errors import EmozooError, RecipeError
+from emozoo.errors import EmozooError, Interrupted, RecipeError
 from emozoo.evaluation.summary import Run, summarise
 from emozoo.evaluation.summary_report import Point, write_summary
 from emozoo.model import EmotionModel
@@ -25,7 +25,6 @@ from emozoo.recipe import Recipe, parse_recipe
 from emozoo.training.data import TrainingData, load_training_data
 from emozoo.training.record import recipe_changes, recipe_record
 from emozoo.training.run import finished, read_record, train
-from emozoo.training.trainer import Interrupted
 
 ERROR = "error.txt"
 """What went wrong, in the folder of a run that failed."""

@@ -23,7 +23,7 @@ from emozoo.contracts import Targets
 from emozoo.data.augment import Augmenter, mix
 from emozoo.data.features import backbone_key
 from emozoo.data.media import Batch
-from emozoo.errors import RecipeError, ResumeError, TrainingError, suggest
+from emozoo.errors import Interrupted, RecipeError, ResumeError, TrainingError, suggest
 from emozoo.evaluation.evaluate import measure, run
 from emozoo.model import EmotionModel, lay_out
 from emozoo.recipe import Recipe, parse_recipe
@@ -41,14 +41,6 @@ LAST = "last"
 
 WINDOW = 20
 """Steps between looks at the loss: on a GPU each look waits for it."""
-
-
-class Interrupted(TrainingError):
-    """A signal ended the run; a checkpoint has been written."""
-
-    def __init__(self, number: int, step: int) -> None:
-        super().__init__(f"interrupted at step {step}; a checkpoint is written: go on with --resume")
-        self.signal = number
 
 
 class Trainer:

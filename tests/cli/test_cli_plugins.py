@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 
 from emozoo import doctor, registry
 from emozoo.cli.app import app
-from emozoo.errors import EmozooError, UnknownComponentError
-from emozoo.scaffold import ScaffoldError, check_name, new_plugin
+from emozoo.errors import EmozooError, ScaffoldError, UnknownComponentError
+from emozoo.scaffold import check_name, new_plugin
 
 
 def invoke(*arguments: str, status: int = 0) -> str:

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from small import tiny_model
 
 from emozoo.contracts import Targets
-from emozoo.errors import CorruptModelError, RecipeError, ResumeError, UnknownModelError
+from emozoo.errors import CorruptModelError, Interrupted, RecipeError, ResumeError, UnknownModelError
 from emozoo.hashing import sha256
 from emozoo.model import EmotionModel
 from emozoo.recipe import Distillation
@@ -22,7 +22,7 @@ from emozoo.training import checkpoint
 from emozoo.training.distillation import Teachers
 from emozoo.training.objective import Learner
 from emozoo.training.run import read_record, train
-from emozoo.training.trainer import Interrupted, Trainer
+from emozoo.training.trainer import Trainer
 
 SMALL = {
     "preprocess": {"size": 24, "crop": 20},

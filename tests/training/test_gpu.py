@@ -11,10 +11,11 @@ import torch
 
 import emozoo
 from emozoo.cost import input_shape
+from emozoo.errors import Interrupted
 from emozoo.training.data import load_training_data
 from emozoo.training.init import initialise
 from emozoo.training.run import read_record, train
-from emozoo.training.trainer import Interrupted, Trainer
+from emozoo.training.trainer import Trainer
 
 pytestmark = pytest.mark.skipif(
     not torch.cuda.is_available(), reason="no GPU here: what a GPU does is not tested"

@@ -16,13 +16,13 @@ from safetensors.torch import load_file
 from small import RECIPE
 from torch import nn
 
-from emozoo.errors import ResumeError, TrainingError
+from emozoo.errors import Interrupted, ResumeError, TrainingError
 from emozoo.recipe import Optimizer
 from emozoo.training import checkpoint
 from emozoo.training.optim import make_optimizer
 from emozoo.training.progress import Progress
 from emozoo.training.run import read_record, train
-from emozoo.training.trainer import Interrupted, Trainer
+from emozoo.training.trainer import Trainer
 
 OPTIONS = (
     "train.epochs=3",

@@ -16,7 +16,7 @@ from small import RECIPE
 from typer.testing import CliRunner
 
 from emozoo.cli.app import app
-from emozoo.errors import RecipeError, TrainingError
+from emozoo.errors import Interrupted, RecipeError, TrainingError
 from emozoo.model import EmotionModel
 from emozoo.recipe import Recipe, load_recipe
 from emozoo.training import run, runs
@@ -24,7 +24,6 @@ from emozoo.training.record import recipe_record
 from emozoo.training.run import _accelerator, read_record, train
 from emozoo.training.runs import How, SharedData
 from emozoo.training.sweep import load_sweep, plan, run_sweep
-from emozoo.training.trainer import Interrupted
 from emozoo.trees import toml
 
 SMALL = 'set = ["train.epochs=1", "data.samples=42", "data.validation_samples=21", "data.test_samples=21"]\n'
