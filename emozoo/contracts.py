@@ -31,6 +31,18 @@ VIDEO_FORMATS = "mov,mp4,matroska,webm,avi,mpeg,mpegvideo,mpegts,flv,asf,ogg,gif
 Playlists and scripts are none: they make FFmpeg open other files and addresses.
 """
 
+FRAME_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm"})
+"""Suffixes of the files that are a video's frames in a folder of frames."""
+
+IMAGE_SUFFIXES = FRAME_SUFFIXES | {".gif"}
+"""Suffixes of the files that are images."""
+
+VIDEO_SUFFIXES = frozenset(
+    {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".flv", ".wmv"}
+    | {".asf", ".ogv", ".3gp"}
+)
+"""Suffixes of the files that are videos."""
+
 FRAME_LIMIT = 1 << 26
 """Pixels a frame above which a video is refused undecoded (FFmpeg's option `max_pixels`); 8K has half of it."""
 

@@ -10,10 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
+from emozoo.contracts import FRAME_SUFFIXES
 from emozoo.data.preprocess import open_image
 from emozoo.errors import DataError
-
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
 
 
 @dataclass(frozen=True)
@@ -30,9 +29,10 @@ class FrameFolder:
         Raises:
             DataError: the folder holds no image.
         """
-        files = [file for file in path.iterdir() if file.suffix.lower() in SUFFIXES and file.name[0] != "."]
+        files = [file for file in path.iterdir() if _is_frame(file)]
         if not files:
-            raise DataError(f"{path} holds no frames; a folder of frames holds {', '.join(sorted(SUFFIXES))}")
+            kinds = ", ".join(sorted(FRAME_SUFFIXES))
+            raise DataError(f"{path} holds no frames; a folder of frames holds {kinds}")
         return cls(path, sorted(files, key=lambda file: (_parts(file), file.name)))
 
     @cached_property
@@ -92,6 +92,10 @@ class FrameFolder:
             return None
         numbers = [int(number) for number in varying[0]]
         return numbers if len(set(numbers)) == len(numbers) and max(numbers) < 1 << 63 else None
+
+
+def _is_frame(file: Path) -> bool:
+    return file.suffix.lower() in FRAME_SUFFIXES and not file.name.startswith(".")
 
 
 def _parts(file: Path) -> list[str | int]:

@@ -9,22 +9,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from emozoo.contracts import IMAGE_SUFFIXES, VIDEO_SUFFIXES
 from emozoo.errors import DataError
-
-IMAGE_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm", ".gif"}
-)
-VIDEO_SUFFIXES = frozenset(
-    {".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".flv", ".wmv"}
-    | {".asf", ".ogv", ".3gp"}
-)
 
 UNREAD_SUFFIXES = frozenset(
     {".heic", ".heif", ".avif", ".jxl", ".jp2", ".cr3", ".mxf", ".vob", ".m2v", ".f4v", ".rm", ".rmvb"}
 )
-"""Of photos and videos of kinds that are not read; no photo or video of a folder is left out without a word."""
+"""Suffixes of photos and videos that are not read; none of a folder is left out without a word."""
 MEDIA_SUFFIXES = IMAGE_SUFFIXES | VIDEO_SUFFIXES | UNREAD_SUFFIXES
-"""Of the files that are taken from a folder to predict."""
+"""Suffixes of the files that are taken from a folder to predict."""
 
 
 def expand(

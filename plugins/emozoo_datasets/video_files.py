@@ -6,13 +6,9 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from emozoo.contracts import FRAME_SUFFIXES, VIDEO_SUFFIXES
 from emozoo.errors import DataError
-from emozoo_datasets.image_folders import IMAGE_SUFFIXES, visible
-
-VIDEO_SUFFIXES = frozenset(
-    {".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv", ".flv", ".mts", ".3gp"}
-)
-FRAME_SUFFIXES = frozenset(IMAGE_SUFFIXES - {".gif"})
+from emozoo_datasets.image_folders import visible
 
 DEPTH = 7
 """How far below a dataset's folder lists and media are looked for."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from video_trees import frames, lines, video, videos
 
-from emozoo.contracts import DatasetReader
+from emozoo.contracts import VIDEO_SUFFIXES, DatasetReader
 from emozoo.data.reading import recognise
 from emozoo.errors import DataError, EmozooWarning
 from emozoo.testing import check_dataset
@@ -119,6 +119,13 @@ def test_a_table_gives_everything_that_a_row_may_have(tmp_path):
     assert rows["dominance"][:] == [0.0, 0.5, None]
     assert reader.vad_scale == (-2.0, 2.0)
     check_dataset("videos", {"scale": [-2.0, 2.0]}, root=table)
+
+
+def test_whatever_is_a_video_to_predict_is_one_to_train_on(tmp_path):
+    for suffix in VIDEO_SUFFIXES:
+        lines(tmp_path / "happy" / f"a{suffix}", ["x"])
+        lines(tmp_path / "sad" / f"b{suffix.upper()}", ["x"])
+    assert len(Videos(tmp_path).read()) == 2 * len(VIDEO_SUFFIXES)
 
 
 def test_a_table_of_paths_and_labels_alone_is_all_training(tmp_path):
