@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import faulty
 import pytest
 import video_trees
 from PIL import Image
+from small import install
 from video_trees import TREES
 
 from emozoo import registry, testing
@@ -277,3 +279,12 @@ def test_a_name_that_is_not_installed_and_a_wrong_option_are_the_caller_s_errors
         testing.check_backbone("resnet81")
     with pytest.raises(RecipeError, match=r"model\.backbone\.widht: unknown key\. Did you mean 'width'"):
         testing.check_backbone("resnet18", {"widht": 8})
+
+
+def test_the_aggregator_of_the_readme_keeps_its_contract(monkeypatch, tmp_path):
+    text = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    code = next(
+        block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "LastFrame" in block
+    )
+    install(monkeypatch, tmp_path, "emozoo-lastframe", "0.1.0", {"aggregators/last-frame": "LastFrame"}, code)
+    testing.check_aggregator("last-frame", {"blend": 0.25})

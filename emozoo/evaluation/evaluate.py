@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -150,7 +151,10 @@ def evaluate(
         result["quality"] = accuracy_by_quality(outputs[category], samples, resamples=resamples)
     if CLIPS in found and samples.extents is not None:
         truth = rich_clips(samples)
-        result["rich_clips"] = location_accuracy(found[CLIPS], truth, resamples=resamples)
+        seen = truth >= 0
+        if seen.any():
+            located = location_accuracy(found[CLIPS][seen], truth[seen], resamples=resamples)
+            result["rich_clips"] = located | {"unseen": int((~seen).sum())}
     return result, outputs
 
 
@@ -165,16 +169,21 @@ def _with_clips(samples: Samples) -> Callable[[Output], Mapping[str, Tensor]]:
     return pick
 
 
-def rich_clips(samples: Samples) -> list[int]:
-    """Return which clip of each video shows most of its expression, for videos of which that is known."""
+def rich_clips(samples: Samples) -> np.ndarray:
+    """Return which clip of each video shows most of its expression (N,), -1 where none shows any of it.
+
+    Raises:
+        DataError: the samples are no videos of which it is known where the expression is.
+    """
     videos = samples.media
     if samples.extents is None or not isinstance(videos, Videos):
         raise DataError("it is not known where in these samples the expression is")
-    index = [videos.sampling.sample(count).index for count in videos.counts]
-    return [
-        true_clip(start, stop, clips)
-        for (start, stop), clips in zip(samples.extents.tolist(), index, strict=True)
+    sampled = [videos.sampling.sample(count) for count in videos.counts]
+    clips = [
+        true_clip(start, stop, each.index, each.mask)
+        for (start, stop), each in zip(samples.extents.tolist(), sampled, strict=True)
     ]
+    return np.asarray([-1 if clip is None else clip for clip in clips])
 
 
 def predictions_table(model: EmotionModel, samples: Samples, outputs: dict[str, Tensor]) -> pa.Table:

@@ -180,7 +180,9 @@ def _rich_clips_table(found: Mapping[str, Any]) -> Table:
     row = ("greatest weight", f"{found['n']:,}", entry("accuracy", found))
     chances = (number("accuracy", found["chance"]), number("accuracy", found["majority"]))
     header = ("clip of the", "n", "found", "by chance", "by always naming the most frequent")
-    return Table("Emotion-rich clip", header, ((*row, *chances),))
+    unseen = found.get("unseen", 0)
+    note = f"Of {unseen:,} more videos no clip shows the expression: they are not counted." if unseen else ""
+    return Table("Emotion-rich clip", header, ((*row, *chances),), note)
 
 
 def _consistency_table(found: Mapping[str, Any]) -> Table:

@@ -11,8 +11,8 @@ from emozoo.errors import ContractError
 from emozoo.evaluation.metrics import Array, paired_difference
 
 
-def true_clip(start: int, stop: int, index: ArrayLike) -> int:
-    """Return the clip that shows most of the expression in the frames [start, stop).
+def true_clip(start: int, stop: int, index: ArrayLike, mask: ArrayLike | None = None) -> int | None:
+    """Return the clip that shows most of the expression in the frames [start, stop); None where none shows any.
 
     It is the one with the most frames there, a frame that it shows twice counting once; of several, the one whose
     frames lie nearest the middle of the expression, on average; and of several of those, the first.
@@ -21,18 +21,22 @@ def true_clip(start: int, stop: int, index: ArrayLike) -> int:
         start: first frame of the expression.
         stop: the frame after its last.
         index: (clips, frames), the frames that each clip shows, as a sampler gives them in testing.
+        mask: (clips, frames), which of them are no padding; all, if not given.
 
     Raises:
-        ContractError: no clip shows any of it, or the index has another shape.
+        ContractError: the index has another shape.
     """
     clips = np.asarray(index)
     if clips.ndim != 2 or not clips.size:
         raise ContractError(f"the frames of clips must have the shape (clips, frames), not {clips.shape}")
-    shown = [len({frame for frame in clip if start <= frame < stop}) for clip in clips.tolist()]
+    there = np.ones(clips.shape, bool) if mask is None else np.asarray(mask)
+    frames = [clip[real] for clip, real in zip(clips, there, strict=True)]
+    shown = [len(np.unique(clip[(start <= clip) & (clip < stop)])) for clip in frames]
     if not max(shown):
-        raise ContractError(f"none of the {len(clips)} clips shows any of the frames {start} to {stop - 1}")
-    away = np.abs(clips.mean(1) - (start + stop - 1) / 2)
-    return min(range(len(clips)), key=lambda clip: (-shown[clip], away[clip]))
+        return None
+    middle = (start + stop - 1) / 2
+    best = [number for number, count in enumerate(shown) if count == max(shown)]
+    return min(best, key=lambda number: abs(frames[number].mean() - middle))
 
 
 def location_accuracy(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import cycle, pairwise
+from itertools import chain, cycle, pairwise
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -61,17 +62,21 @@ def draw_timeline(path: Path, timeline: Timeline, *, title: str = "") -> None:
 
 
 def activation(window: Window) -> list[_Cell]:
-    """Return how a window's weights lie in time: of its clips, or else of its frames; 1 is an even share."""
+    """Return how a window's weights lie in time: of its clips, or else of its frames; 1 is an even share.
+
+    A frame that several clips show has the mean of its weights.
+    """
     if window.clips:
         mean = sum(clip.intensity for clip in window.clips) / len(window.clips)
         return [(clip.start, clip.end, clip.intensity / mean) for clip in window.clips if mean]
     if window.frame_weights is None:
         return []
-    times = [time for row in window.times for time in row]
-    weights = [weight for row in window.frame_weights for weight in row]
-    between = [(a + b) / 2 for a, b in pairwise(times)]
-    edges, mean = [times[0], *between, times[-1]], sum(weights) / len(weights)
-    return [(a, b, w / mean) for a, b, w in zip(edges, edges[1:], weights, strict=False) if mean]
+    weights: dict[float, list[float]] = {}
+    for time, weight in zip(chain(*window.times), chain(*window.frame_weights), strict=True):
+        weights.setdefault(time, []).append(weight)
+    times, means = sorted(weights), [fmean(weights[time]) for time in sorted(weights)]
+    edges, mean = [times[0], *((a + b) / 2 for a, b in pairwise(times)), times[-1]], fmean(means)
+    return [(a, b, w / mean) for (a, b), w in zip(pairwise(edges), means, strict=True) if mean]
 
 
 def located(track: Track) -> list[Clip]:

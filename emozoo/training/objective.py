@@ -90,13 +90,17 @@ class Learner(nn.Module):
                 raise ContractError(
                     f"cost {term.name!r} returned {tuple(value.shape)}, not ({len(targets)},)"
                 )
-            key = term.name if term.name not in parts else f"{term.name}.{index}"
-            parts[key] = value.mean()
+            parts[key := _free(term.name, parts, index)] = value.mean()
             total = total + term.weight * parts[key]
         if self.orthogonal_convs:
-            parts["orthogonal"] = orthogonality(self.orthogonal_convs)
-            total = total + self.orthogonal * parts["orthogonal"]
+            parts[key := _free("orthogonal", parts, "convolutions")] = orthogonality(self.orthogonal_convs)
+            total = total + self.orthogonal * parts[key]
         return total, {name: value.detach() for name, value in parts.items()}
+
+
+def _free(name: str, parts: Mapping[str, Tensor], suffix: object) -> str:
+    """Return the name of a part, with a suffix where a head or an earlier cost is called so."""
+    return name if name not in parts else f"{name}.{suffix}"
 
 
 def _of_something(loss: Tensor, head: Any, targets: Targets) -> Tensor:

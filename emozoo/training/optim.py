@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from copy import deepcopy
 from typing import Any
 
@@ -20,14 +21,20 @@ BUILT_IN: dict[str, Any] = {
 }
 
 
-def make_optimizer(config: Optimizer, module: nn.Module) -> torch.optim.Optimizer:
-    """Build an optimiser over a module's parameters; biases and normalisation weights are not decayed.
+def make_optimizer(
+    config: Optimizer, model: nn.Module, costs: Iterable[nn.Module] = ()
+) -> torch.optim.Optimizer:
+    """Build an optimiser over the parameters of a model and of its consistency costs.
+
+    Only the model's matrices and kernels are decayed: no bias, no weight of a normalisation, and nothing that a cost
+    learns, such as places in VAD space, which decay would pull to the neutral point.
 
     Raises:
         RecipeError: neither torch nor timm has it, or it does not take an option.
     """
-    decayed = [p for p in module.parameters() if p.requires_grad and p.ndim > 1]
-    others = [p for p in module.parameters() if p.requires_grad and p.ndim <= 1]
+    decayed = [p for p in model.parameters() if p.requires_grad and p.ndim > 1]
+    others = [p for p in model.parameters() if p.requires_grad and p.ndim <= 1]
+    others += [p for cost in costs for p in cost.parameters() if p.requires_grad]
     groups = [
         {"params": decayed, "weight_decay": config.weight_decay},
         {"params": others, "weight_decay": 0.0},

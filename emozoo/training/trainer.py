@@ -59,7 +59,7 @@ class Trainer:
         self.model = model.to(self.device)
         lay_out(self.model)
         self.learner = Learner(self.model, train, data.train.targets, teachers).to(self.device)
-        self.optimizer = make_optimizer(train.optimizer, self.learner)
+        self.optimizer = make_optimizer(train.optimizer, self.learner.model, self.learner.costs)
         self.augmenter = Augmenter(train.augment, model.preprocessor)
         self.tracker = next((t for t in accelerator.trackers if isinstance(t, JsonlTracker)), None)
         self.wrapped, self.prepared = accelerator.prepare(self.learner, self.optimizer)

@@ -64,6 +64,11 @@ def test_without_clips_it_is_that_of_frames_which_meet_halfway() -> None:
     assert activation(window()) == []
 
 
+def test_frames_of_clips_that_overlap_stand_where_they_are_and_count_once() -> None:
+    found = activation(window(times=((0.0, 4.0), (2.0, 4.0)), frame_weights=((1.0, 2.0), (3.0, 4.0))))
+    assert found == [(0, 1, pytest.approx(3 / 7)), (1, 3, pytest.approx(9 / 7)), (3, 4, pytest.approx(9 / 7))]
+
+
 def test_the_located_clip_of_each_window_is_marked_and_of_many_windows_the_one_that_stands_out() -> None:
     few = [window(n, n + 1, clips=clips(0.2, 0.5, 0.3, start=n)) for n in range(3)]
     assert [clip.start for clip in located(track(*few))] == [1, 2, 3]

@@ -38,6 +38,17 @@ def test_the_total_is_the_weighted_sum_of_the_parts(tiny_recipe) -> None:
     assert float(total) == pytest.approx(sum(weight * float(parts[name]) for name, weight in weights.items()))
 
 
+def test_a_head_may_be_called_as_a_cost_is_and_both_are_recorded(tiny_recipe) -> None:
+    heads = "model.heads={orthogonal={name='classification'}, prototype={name='vad'}}"
+    learner, images, targets = make(
+        tiny_recipe, heads, "train.orthogonal=0.1", "train.consistency=[{name='prototype', weight=2.0}]"
+    )
+    total, parts = learner.eval()(images, targets)
+    weights = {"orthogonal": 1.0, "prototype": 1.0, "prototype.0": 2.0, "orthogonal.convolutions": 0.1}
+    assert parts.keys() == weights.keys()
+    assert float(total) == pytest.approx(sum(weight * float(parts[name]) for name, weight in weights.items()))
+
+
 def test_what_is_missing_is_neither_trained_on_nor_counted(tiny_recipe) -> None:
     learner, images, targets = make(tiny_recipe)
     learner.eval()

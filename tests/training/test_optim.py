@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from emozoo import registry
 from emozoo.errors import RecipeError
 from emozoo.model import EmotionModel
 from emozoo.recipe import Optimizer, Schedule
@@ -52,6 +53,17 @@ def test_biases_and_normalisation_are_not_decayed() -> None:
     assert [tuple(p.shape) for p in decayed["params"]] == [(4, 4)]
     assert [tuple(p.shape) for p in kept["params"]] == [(4,)] * 3
     assert (decayed["weight_decay"], kept["weight_decay"]) == (0.5, 0.0)
+
+
+def test_what_a_cost_learns_is_trained_and_not_decayed() -> None:
+    cost = registry.build(
+        "consistency", "prototype", {"learned": True}, ("happy", "sad"), ("valence", "arousal"), where=""
+    )
+    groups = make_optimizer(
+        Optimizer(name="sgd", lr=0.1, weight_decay=0.5), nn.Linear(4, 4), [cost]
+    ).param_groups
+    [places] = cost.parameters()
+    assert [group["weight_decay"] for group in groups if any(p is places for p in group["params"])] == [0.0]
 
 
 @pytest.mark.parametrize(("given", "expected"), [({}, 0.9), ({"momentum": 0.0}, 0.0)])

@@ -215,6 +215,17 @@ def test_where_the_expression_is_known_it_is_measured_whether_the_heaviest_clip_
     assert "rich_clips" not in evaluate(model, samples(Moving(None), clips), split="all", resamples=10)[0]
 
 
+def test_videos_whose_expression_no_clip_shows_count_neither_for_nor_against_the_clip_that_is_found() -> None:
+    model, clips = create(recipe().model, seed=0), Clips.model_validate(CLIPS)
+    found = samples(Moving(None, where=True), clips)
+    assert found.extents is not None
+    found.extents[:6] = torch.tensor([90, 99])
+    located = evaluate(model, found, split="all", resamples=10)[0]["rich_clips"]
+    assert (located["n"], located["unseen"]) == (18, 6)
+    found.extents[:] = torch.tensor([90, 99])
+    assert "rich_clips" not in evaluate(model, found, split="all", resamples=10)[0]
+
+
 def test_a_fold_is_measured_and_its_features_are_drawn(moving: None, tmp_path: Path) -> None:
     pytest.importorskip("sklearn")
     model = create(recipe().model, seed=0)
