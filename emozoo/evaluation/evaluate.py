@@ -153,7 +153,9 @@ def evaluate(
         truth = rich_clips(samples)
         seen = truth >= 0
         if seen.any():
-            located = location_accuracy(found[CLIPS][seen], truth[seen], resamples=resamples)
+            located = location_accuracy(
+                found[CLIPS][torch.from_numpy(seen)], truth[seen], resamples=resamples
+            )
             result["rich_clips"] = located | {"unseen": int((~seen).sum())}
     return result, outputs
 
