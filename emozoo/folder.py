@@ -29,6 +29,7 @@ from emozoo.errors import (
     RecipeError,
 )
 from emozoo.hashing import matches, sha256
+from emozoo.layout import CARD, CONFIG, GOLDEN, MANIFEST, MODEL, REQUIRED, RUN, WEIGHTS
 from emozoo.provenance import Source
 from emozoo.recipe import CONFIG_FORMAT, ModelConfig, config_text
 from emozoo.trees import explain, read_tree
@@ -37,15 +38,6 @@ if TYPE_CHECKING:
     from emozoo.model import EmotionModel
     from emozoo.weights import Store
 
-CONFIG, WEIGHTS, GOLDEN, RUN, MANIFEST, CARD = (
-    "config.json",
-    "model.safetensors",
-    "golden.safetensors",
-    "run.json",
-    "manifest.json",
-    "README.md",
-)
-REQUIRED = (CONFIG, WEIGHTS, GOLDEN)
 _WAY_OUT = "Fetch or save the model again."
 
 
@@ -233,7 +225,7 @@ def check_file(path: Path, row: Mapping[str, Any]) -> None:
 
 def _read_json(path: Path) -> dict[str, Any]:
     if not path.is_file():
-        model = path.parent / "model"
+        model = path.parent / MODEL
         of_run = f"{path.parent} is a run; its model is dir:{model}"
         raise CorruptModelError(of_run if model.is_dir() else f"{path} is missing. {_WAY_OUT}")
     try:

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from emozoo.data.sampling import Sampling
 from emozoo.errors import RecipeError, suggest
 from emozoo.labels import FER2013_LABELS
+from emozoo.layout import RECIPE
 from emozoo.schema import Fraction, NonNegative, Positive, Schema
 from emozoo.trees import explain, override, plain, read_tree
 
@@ -403,7 +404,7 @@ def recipe_path(source: str | Path) -> Path:
     text = str(source)
     if isinstance(source, Path) or text.endswith(".toml") or "/" in text or text.startswith((".", "~")):
         path = Path(source).expanduser()
-        path = path / "recipe.toml" if path.is_dir() else path
+        path = path / RECIPE if path.is_dir() else path
         if not path.is_file():
             raise RecipeError(f"there is no recipe file {path}; `emozoo list` names the recipes of the zoo")
         return path
