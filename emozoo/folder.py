@@ -31,12 +31,15 @@ from emozoo.errors import (
 from emozoo.hashing import matches, sha256
 from emozoo.layout import CARD, CONFIG, GOLDEN, MANIFEST, MODEL, REQUIRED, RUN, WEIGHTS
 from emozoo.provenance import Source
-from emozoo.recipe import CONFIG_FORMAT, ModelConfig, config_text
+from emozoo.recipe import ModelConfig
 from emozoo.trees import explain, read_tree
 
 if TYPE_CHECKING:
     from emozoo.model import EmotionModel
     from emozoo.weights import Store
+
+CONFIG_FORMAT = 1
+"""Format number of config.json; a later format comes with a migration from each earlier one."""
 
 _WAY_OUT = "Fetch or save the model again."
 
@@ -120,6 +123,17 @@ def _write(
     write_manifest(staging)
     for name in (WEIGHTS, GOLDEN):  # safetensors makes files that their owner alone can read
         shutil.copymode(staging / CONFIG, staging / name)
+
+
+def config_text(config: ModelConfig, requires: Mapping[str, str], version: str) -> str:
+    """Return config.json of a model: the same bytes for the same model, whatever made it."""
+    tree = {
+        "format": CONFIG_FORMAT,
+        "emozoo_version": version,
+        "requires": dict(sorted(requires.items())),
+        **config.model_dump(mode="json"),
+    }
+    return json.dumps(tree, indent=2, ensure_ascii=False) + "\n"
 
 
 def _replace(staging: Path, target: Path, old: Path) -> None:
