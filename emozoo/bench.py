@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emozoo.errors import ExportError, RecipeError
+from emozoo.layout import WEIGHTS
 from emozoo.zoo import Entry, locate, model_folder
 
 if TYPE_CHECKING:
@@ -96,7 +97,6 @@ def _facts(name: str) -> dict[str, Any]:
     import torch
 
     from emozoo.cost import count_macs, count_parameters, input_shape
-    from emozoo.folder import WEIGHTS
     from emozoo.model import EmotionModel
 
     config, folder = _config(name)

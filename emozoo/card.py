@@ -16,19 +16,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emozoo.errors import DataError
+from emozoo.folder import check_manifest, load_model, read_manifest, save_model, write_manifest
+from emozoo.layout import CARD, MANIFEST, MODEL, PICTURES, RECIPE, RECORDS, RUN, WEIGHTS
 from emozoo.printable import printable
+from emozoo.recipe import load_recipe, parse_recipe
+from emozoo.records import find_record, read_record, recipe_differences, recipe_record
 from emozoo.selection import chosen_by_report, inherited
 from emozoo.trees import RECORD_LIMIT, read_as, read_tree, toml
 
 if TYPE_CHECKING:
     from jinja2 import Template
 
-PICTURES, RECORDS = "pictures", "records"
 BEGIN, END = "<!-- emozoo:auto -->", "<!-- /emozoo:auto -->"
 """What stands between these in a card is emozoo's; the rest is the author's."""
 HERE = "dir:."
 """How a card names the model that it lies beside; one of the zoo gives its name, one on the Hub its repository."""
-RECORD_URL = "run.json"
+RECORD_URL = RUN
 """Where the figures of a card's header come from; on the Hub, its address there."""
 _SCORES = {
     "accuracy": ("accuracy", "accuracy (WAR)"), "uar": ("recall", "unweighted average recall (UAR)"),
@@ -125,8 +128,6 @@ def write_card(folder: Path, run: Path | None = None, *, weights: bool = False) 
             read, or a link is in the way; nothing was written.
         CorruptModelError: the run's model is damaged; nothing was written.
     """
-    from emozoo.folder import CARD, RUN, WEIGHTS, write_manifest
-
     _check_links(folder)
     if run is None and not (folder / RUN).is_file():
         raise DataError(f"{folder} holds no {RUN} to make a card of: name a finished run with --run")
@@ -148,9 +149,6 @@ def write_card(folder: Path, run: Path | None = None, *, weights: bool = False) 
 
 def _stage(place: Path, folder: Path, run: Path, weights: bool) -> None:
     """Make in an empty place all that a run gives a zoo entry; what cannot be made leaves the entry as it is."""
-    from emozoo.folder import CARD, RUN, WEIGHTS, load_model, read_manifest, save_model
-    from emozoo.training.run import MODEL, read_record
-
     record = read_record(run)
     with read_as("the record of a run", run / RUN):
         render_card(record)
@@ -177,11 +175,8 @@ def entry_card(folder: Path, made: Path | None = None) -> str:
     Raises:
         DataError: a record cannot be read.
     """
-    from emozoo.folder import RUN
-    from emozoo.training.run import read_record
-
     made = made or folder
-    record, is_entry = read_record(made), (folder / "recipe.toml").is_file()
+    record, is_entry = read_record(made), (folder / RECIPE).is_file()
     pictures = tuple(f"{PICTURES}/{path.name}" for path in sorted((made / PICTURES).glob("*.png")))
     more = [read_tree(path, DataError, RECORD_LIMIT) for path in sorted((folder / RECORDS).glob("*.json"))]
     name = folder.resolve().name if is_entry else HERE
@@ -192,8 +187,6 @@ def entry_card(folder: Path, made: Path | None = None) -> str:
 def _written(folder: Path) -> str:
     """Return the hand-written part of an entry's card."""
     from emozoo.card_text import split_card
-    from emozoo.folder import CARD
-
     own, card = folder / "card.md", folder / CARD
     if own.is_file():
         return own.read_text(encoding="utf-8")
@@ -206,24 +199,18 @@ def _written(folder: Path) -> str:
 
 def settings_of(folder: Path, record: Mapping[str, Any]) -> list[str]:
     """Return in what the recorded recipe differs from the entry's, its card's words apart, as `--set` takes it."""
-    from emozoo.recipe import load_recipe, parse_recipe
-    from emozoo.training.record import recipe_differences, recipe_record
-
-    if not (folder / "recipe.toml").is_file():
+    if not (folder / RECIPE).is_file():
         return []
-    recorded = parse_recipe(record["recipe"], where=RECORD_URL)  # keys that are new since have their defaults
+    recorded = parse_recipe(record["recipe"], where=RUN)  # keys that are new since have their defaults
     own, ran = recipe_record(load_recipe(folder)), recipe_record(recorded)
     return [f"{key}={toml(value)}" for key, _, value in recipe_differences(own, ran)]
 
 
 def _check_model(folder: Path, run: Path) -> None:
     """Refuse a run that did not make the model which an entry holds: its record would speak of another."""
-    from emozoo.folder import MANIFEST, RUN, WEIGHTS, check_manifest, read_manifest
-    from emozoo.training.run import MODEL, read_record
-
     check_manifest(folder)
     made = read_manifest(run / MODEL)[WEIGHTS]["sha256"]
-    record = read_record(folder) if (folder / RUN).is_file() else {}
+    record = find_record(folder) or {}
     trained = (record.get("weights") or {}).get("sha256")  # those that the entry holds may be rounded
     if made not in (trained, read_manifest(folder)[WEIGHTS]["sha256"]):
         raise DataError(

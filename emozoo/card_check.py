@@ -10,9 +10,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from emozoo.card import RECORDS, metadata
+from emozoo.card import metadata
 from emozoo.card_text import check_card, read_header, split_card
 from emozoo.errors import CorruptModelError, PushError, RecipeError
+from emozoo.folder import read_manifest
+from emozoo.layout import CARD, MANIFEST, RECORDS, RUN, WEIGHTS
 from emozoo.trees import RECORD_LIMIT, read_tree
 
 if TYPE_CHECKING:
@@ -33,8 +35,6 @@ _PLACEHOLDER = re.compile(r"\[?More Information Needed\]?|\bTODO\b|\bFIXME\b|\bn
 
 def entry_problems(entry: Entry) -> list[str]:
     """Return what is wrong with the card of a zoo entry; one that has not been trained has none yet."""
-    from emozoo.folder import CARD, RUN
-
     if any((entry.folder / name).is_file() for name in (CARD, RUN)):
         return folder_problems(entry.folder)
     if entry.recipe.get("card", {}).get("data_licence"):
@@ -44,8 +44,6 @@ def entry_problems(entry: Entry) -> list[str]:
 
 def folder_problems(folder: Path) -> list[str]:
     """Return what is wrong with the card of a folder: a model folder, or one of the zoo."""
-    from emozoo.folder import CARD, RUN
-
     path = folder / CARD
     if not path.is_file():
         return [f"{folder} has no {CARD}; training writes one, and `emozoo card write` does"]
@@ -63,8 +61,6 @@ def _of_other_weights(
     folder: Path, run: Mapping[str, Any] | None, more: Mapping[Path, Mapping[str, Any]]
 ) -> Iterator[str]:
     """Yield which records were measured with weights that are neither the folder's nor those that the run made."""
-    from emozoo.folder import MANIFEST, WEIGHTS, read_manifest
-
     try:
         own = {read_manifest(folder)[WEIGHTS]["sha256"]} if (folder / MANIFEST).is_file() else set()
     except CorruptModelError as error:

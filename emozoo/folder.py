@@ -29,23 +29,18 @@ from emozoo.errors import (
     RecipeError,
 )
 from emozoo.hashing import matches, sha256
+from emozoo.layout import CARD, CONFIG, GOLDEN, MANIFEST, MODEL, REQUIRED, RUN, WEIGHTS
 from emozoo.provenance import Source
-from emozoo.recipe import CONFIG_FORMAT, ModelConfig, config_text
+from emozoo.recipe import ModelConfig
 from emozoo.trees import explain, read_tree
 
 if TYPE_CHECKING:
     from emozoo.model import EmotionModel
     from emozoo.weights import Store
 
-CONFIG, WEIGHTS, GOLDEN, RUN, MANIFEST, CARD = (
-    "config.json",
-    "model.safetensors",
-    "golden.safetensors",
-    "run.json",
-    "manifest.json",
-    "README.md",
-)
-REQUIRED = (CONFIG, WEIGHTS, GOLDEN)
+CONFIG_FORMAT = 1
+"""Format number of config.json; a later format comes with a migration from each earlier one."""
+
 _WAY_OUT = "Fetch or save the model again."
 
 
@@ -128,6 +123,17 @@ def _write(
     write_manifest(staging)
     for name in (WEIGHTS, GOLDEN):  # safetensors makes files that their owner alone can read
         shutil.copymode(staging / CONFIG, staging / name)
+
+
+def config_text(config: ModelConfig, requires: Mapping[str, str], version: str) -> str:
+    """Return config.json of a model: the same bytes for the same model, whatever made it."""
+    tree = {
+        "format": CONFIG_FORMAT,
+        "emozoo_version": version,
+        "requires": dict(sorted(requires.items())),
+        **config.model_dump(mode="json"),
+    }
+    return json.dumps(tree, indent=2, ensure_ascii=False) + "\n"
 
 
 def _replace(staging: Path, target: Path, old: Path) -> None:
@@ -233,7 +239,7 @@ def check_file(path: Path, row: Mapping[str, Any]) -> None:
 
 def _read_json(path: Path) -> dict[str, Any]:
     if not path.is_file():
-        model = path.parent / "model"
+        model = path.parent / MODEL
         of_run = f"{path.parent} is a run; its model is dir:{model}"
         raise CorruptModelError(of_run if model.is_dir() else f"{path} is missing. {_WAY_OUT}")
     try:

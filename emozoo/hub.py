@@ -22,6 +22,7 @@ from emozoo.errors import (
     UnknownModelError,
 )
 from emozoo.hub_client import COMMIT, Hub, HubModel, connect, explained, persistently, plain_names
+from emozoo.layout import CARD, MANIFEST, REQUIRED, RUN
 from emozoo.trees import read_tree
 
 PIN = "pin.json"
@@ -111,8 +112,6 @@ def fetch(
 
 
 def _whole(folder: Path) -> bool:
-    from emozoo.folder import MANIFEST, REQUIRED
-
     return all((folder / name).is_file() for name in (*REQUIRED, MANIFEST))
 
 
@@ -128,8 +127,6 @@ def _download_or_cached(model: HubModel, hub: Hub) -> Path:
 
 def _download(model: HubModel, hub: Hub) -> Path:
     """Look a model up, once, and download what the cache lacks of that commit."""
-    from emozoo.folder import CARD, MANIFEST, REQUIRED, RUN
-
     with explained(str(model), hub.url(model.repo)):
         info = persistently(lambda: hub.api.model_info(model.repo, revision=model.revision, timeout=10))
     commit, held = str(info.sha), {file.rfilename for file in info.siblings or ()}
@@ -168,7 +165,7 @@ def _cached_instead(model: HubModel, hub: Hub, error: HubUnavailableError) -> Pa
 
 
 def _check(folder: Path, hub: Hub) -> None:
-    from emozoo.folder import CARD, MANIFEST, REQUIRED, RUN, check_manifest
+    from emozoo.folder import check_manifest
 
     cache = hub.cache.resolve()
     extras = (path.relative_to(folder).as_posix() for path in folder.glob("*/*"))
@@ -194,7 +191,7 @@ def _fetch_anew(model: HubModel, folder: Path, hub: Hub) -> Path:
 
 def _remove_damaged(folder: Path) -> None:
     """Remove the manifest, and the files that are not as it says, with what their links lead to."""
-    from emozoo.folder import MANIFEST, check_file, read_manifest
+    from emozoo.folder import check_file, read_manifest
 
     damaged = [folder / MANIFEST]
     with suppress(CorruptModelError):

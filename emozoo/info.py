@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any, cast
 
 from emozoo import registry
+from emozoo.layout import CARD, RUN
 from emozoo.provenance import Source
 from emozoo.recipe import Card, ModelConfig, load_recipe
+from emozoo.records import find_record
 from emozoo.trees import read_as
 from emozoo.zoo import Entry, load, locate
 
@@ -36,20 +38,15 @@ def _of_entry(found: Entry) -> dict[str, Any]:
 
 def _way_to_weights(found: Entry) -> str:
     """Say how weights are made: of an entry that has been trained, as its card tells; else by its recipe."""
-    from emozoo.folder import CARD
-
     if found.record is None:
         return f"emozoo train {found.name} makes them"
     return f"{found.folder / CARD} tells how they were made"
 
 
 def _of_model(name: str) -> dict[str, Any]:
-    from emozoo.folder import RUN
-    from emozoo.training.run import read_record
-
     model = load(name, "cpu")
     source = cast("Source", model.source)
-    record = read_record(source.folder) if (source.folder / RUN).exists() else None
+    record = find_record(source.folder)
     result, card = _result(record, source.folder), {}
     if record is not None:
         with read_as("the record of a run", source.folder / RUN):
@@ -98,7 +95,7 @@ def _providers(config: ModelConfig) -> dict[str, str]:
 def _result(record: dict[str, Any] | None, folder: Path) -> dict[str, Any]:
     if record is None:
         return {"result": "not trained yet"}
-    with read_as("the record of a run", folder / "run.json"):
+    with read_as("the record of a run", folder / RUN):
         result = record["result"]
         values = {
             f"{head}.{part['primary']}": part["metrics"][part["primary"]]["value"]

@@ -9,10 +9,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+from emozoo.card_check import folder_problems
 from emozoo.card_text import addressed
 from emozoo.errors import PushError
+from emozoo.folder import check_manifest
 from emozoo.hub import OF_CARD
 from emozoo.hub_client import Hub, connect
+from emozoo.layout import CARD, MANIFEST, RECORDS, REQUIRED, RUN
 
 _PICTURE = re.compile(r"\]\((pictures/[\w-]+\.png)\)")
 
@@ -25,9 +28,6 @@ def check_folder(folder: Path) -> None:
         PushError: its card lacks something, which is listed; a file lies elsewhere; or a record has a name by which
             it would not be fetched.
     """
-    from emozoo.card_check import RECORDS, folder_problems
-    from emozoo.folder import check_manifest
-
     check_manifest(folder)
     places = folder.resolve(), connect().cache.resolve()
     for name in _names(folder):
@@ -58,9 +58,6 @@ def copied(folder: Path, place: Path) -> Path:
 
 def _names(folder: Path) -> list[str]:
     """Return the files of a folder that are published: the model, its card, and what the card shows and rests on."""
-    from emozoo.card_check import RECORDS
-    from emozoo.folder import CARD, MANIFEST, REQUIRED, RUN
-
     card = folder / CARD
     text = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
     pictures = dict.fromkeys(_PICTURE.findall(text))
@@ -72,8 +69,6 @@ def _names(folder: Path) -> list[str]:
 
 def proved(folder: Path, repo: str, hub: Hub) -> dict[str, Path | bytes]:
     """Return the files of a model folder that loads, in a fresh process, as what was saved."""
-    from emozoo.folder import CARD
-
     check_folder(folder)
     reload(folder)
     card = addressed((folder / CARD).read_text(encoding="utf-8"), repo, hub.url(repo))

@@ -11,11 +11,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from emozoo.card_check import card_problems
 from emozoo.card_text import left_out, merge_cards
 from emozoo.errors import EmozooError, HubError, ModelNotFoundError, OfflineError, PushError
 from emozoo.hashing import sha256
 from emozoo.hub import parse
 from emozoo.hub_client import COMMIT, Hub, connect, explained, persistently, plain_names
+from emozoo.layout import CARD, RECORDS, RUN
 from emozoo.proof import check_folder, copied, proved
 from emozoo.trees import RECORD_LIMIT, read_tree
 
@@ -222,8 +224,6 @@ def _info(repo: str, hub: Hub, revision: str | None = None) -> Any:
 
 
 def _compare(plan: Plan, info: Any, hub: Hub, private: bool) -> Plan:
-    from emozoo.folder import CARD
-
     there = {row.rfilename: row for row in info.siblings or ()}
     files, notes = dict(plan.files), list(plan.notes)
     if CARD in there:
@@ -251,8 +251,6 @@ def _compare(plan: Plan, info: Any, hub: Hub, private: bool) -> Plan:
 
 def _card_there(plan: Plan, row: Any, head: str, hub: Hub) -> str:
     """Return the card that the Hub holds."""
-    from emozoo.folder import CARD
-
     with tempfile.TemporaryDirectory() as folder, explained(plan.repo, hub.url(plan.repo)), plain_names():
         path = persistently(lambda: hub.api.hf_hub_download(plan.repo, CARD, revision=head, cache_dir=folder))
         there = Path(path).read_bytes()
@@ -263,9 +261,6 @@ def _card_there(plan: Plan, row: Any, head: str, hub: Hub) -> str:
 
 def _check_merged(plan: Plan, card: str, hub: Hub) -> None:
     """Refuse a card that could not be shown beside the model's records, because of what was written on the Hub."""
-    from emozoo.card_check import RECORDS, card_problems
-    from emozoo.folder import CARD, RUN
-
     records = {
         name: read_tree(path, PushError, RECORD_LIMIT)
         for name, path in plan.files.items()

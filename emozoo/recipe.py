@@ -17,28 +17,30 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from emozoo.data.sampling import Sampling
 from emozoo.errors import RecipeError, suggest
 from emozoo.labels import FER2013_LABELS
+from emozoo.layout import RECIPE
 from emozoo.schema import Fraction, NonNegative, Positive, Schema
 from emozoo.trees import explain, override, plain, read_tree
 
-CONFIG_FORMAT = 1
-"""Format number of config.json; a later format comes with a migration from each earlier one."""
 
-
-class Part(BaseModel):
-    """A component by registry name; every other key is one of its options."""
+class WithOptions(BaseModel):
+    """A table of a recipe whose further keys are the options of what it names."""
 
     model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
 
-    name: str
-
     @property
     def options(self) -> dict[str, Any]:
-        """The options, as the component's constructor takes them."""
+        """The options, as the constructor takes them."""
         return dict(self.__pydantic_extra__ or {})
 
 
+class Part(WithOptions):
+    """A component by registry name; every other key is one of its options."""
+
+    name: str
+
+
 Side = Annotated[int, Field(gt=0, le=4096)]
-"""Of a square, in pixels: a file may not ask for more memory than there is."""
+"""Side of a square, in pixels; bounded, so that a file cannot ask for more memory than there is."""
 
 
 class Preprocess(Schema):
@@ -143,10 +145,8 @@ class Card(Schema):
     """What others have published of this model; never mixed with what was measured."""
 
 
-class Data(BaseModel):
+class Data(WithOptions):
     """What a recipe trains on: a dataset reader, its options, and which split does what."""
-
-    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
 
     name: str
     root: str | None = None
@@ -167,19 +167,12 @@ class Data(BaseModel):
     cache: str | None = None
     """Folder where decoded videos, and the features of a frozen backbone, are kept from run to run."""
 
-    @property
-    def options(self) -> dict[str, Any]:
-        """The reader's own options."""
-        return dict(self.__pydantic_extra__ or {})
 
-
-class Optimizer(BaseModel):
+class Optimizer(WithOptions):
     """An optimiser: sgd, adam, adamw, or any name timm knows; every other key goes to its constructor.
 
     The momentum of sgd is 0.9, where it is not given.
     """
-
-    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
 
     name: str = "sgd"
     lr: Annotated[float, Field(gt=0)] = 0.1
@@ -190,11 +183,6 @@ class Optimizer(BaseModel):
     def _in_full(cls, table: Any) -> Any:
         is_sgd = isinstance(table, dict) and table.get("name", "sgd") == "sgd"
         return {"momentum": 0.9, **table} if is_sgd else table
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """Further arguments of the optimiser's constructor."""
-        return dict(self.__pydantic_extra__ or {})
 
 
 CURVES = {"cosine": ("final", "period_epochs"), "step": ("step_epochs", "gamma", "start_epoch"), "none": ()}
@@ -256,33 +244,19 @@ NO_AUGMENT = Augment(flip=0.0, shift=False)
 """Every image stays as it is."""
 
 
-class CostTerm(BaseModel):
+class CostTerm(WithOptions):
     """A consistency cost in the loss, between one classification head and one VAD head."""
-
-    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
 
     name: str
     weight: NonNegative = 1.0
     classification: str | None = None
     vad: str | None = None
 
-    @property
-    def options(self) -> dict[str, Any]:
-        """The cost's own options."""
-        return dict(self.__pydantic_extra__ or {})
 
-
-class Loss(BaseModel):
+class Loss(WithOptions):
     """The weight of a head's loss; every other key is an option of that head's criterion."""
 
-    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
-
     weight: NonNegative = 1.0
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """The criterion's own options."""
-        return dict(self.__pydantic_extra__ or {})
 
 
 class Distillation(Schema):
@@ -403,7 +377,7 @@ def recipe_path(source: str | Path) -> Path:
     text = str(source)
     if isinstance(source, Path) or text.endswith(".toml") or "/" in text or text.startswith((".", "~")):
         path = Path(source).expanduser()
-        path = path / "recipe.toml" if path.is_dir() else path
+        path = path / RECIPE if path.is_dir() else path
         if not path.is_file():
             raise RecipeError(f"there is no recipe file {path}; `emozoo list` names the recipes of the zoo")
         return path
@@ -425,14 +399,3 @@ def parse_recipe(tree: Mapping[str, Any], where: str = "recipe") -> Recipe:
         raise RecipeError(f"{where}:\n  {error}") from None
     except ValidationError as error:
         raise RecipeError(f"{where}:\n{explain(error, Recipe, '', values)}") from None
-
-
-def config_text(config: ModelConfig, requires: Mapping[str, str], version: str) -> str:
-    """Return config.json of a model: the same bytes for the same model, whatever made it."""
-    tree = {
-        "format": CONFIG_FORMAT,
-        "emozoo_version": version,
-        "requires": dict(sorted(requires.items())),
-        **config.model_dump(mode="json"),
-    }
-    return json.dumps(tree, indent=2, ensure_ascii=False) + "\n"

@@ -11,7 +11,7 @@ from typing import Any
 
 from emozoo.errors import CorruptModelError
 from emozoo.provenance import Source
-from emozoo.trees import RECORD_LIMIT, read_tree
+from emozoo.records import find_record
 
 Choice = dict[str, str]
 """A model and dataset, split and fingerprint of what chose its checkpoint; the model alone if that is unknown."""
@@ -28,10 +28,8 @@ def origin(source: Source | None) -> dict[str, Any]:
 
 def _choices(source: Source) -> list[Choice]:
     """Return the choices behind a model's weights, as the record in its folder has them."""
-    from emozoo.folder import RUN
-
     try:
-        record = read_tree(source.folder / RUN, CorruptModelError, RECORD_LIMIT)
+        record = find_record(source.folder) or {}
         found = [*_own(record), *inherited(record)]
     except (CorruptModelError, KeyError, TypeError, AttributeError):  # no record, or one that others wrote
         found = None

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 from emozoo import registry
 from emozoo.errors import (
     AmbiguousComponentError,
-    CorruptModelError,
     EmozooWarning,
     RecipeError,
     UnknownModelError,
@@ -27,7 +26,9 @@ from emozoo.errors import (
 )
 from emozoo.hub import fetch, parse, read_pin
 from emozoo.hub_client import HubModel
-from emozoo.trees import RECORD_LIMIT, read_as, read_tree
+from emozoo.layout import RECIPE, RUN, WEIGHTS
+from emozoo.records import find_record
+from emozoo.trees import read_as, read_tree
 
 if TYPE_CHECKING:
     from emozoo.device import Dtype
@@ -45,7 +46,7 @@ class Entry:
     @property
     def recipe_file(self) -> Path:
         """The entry's recipe."""
-        return self.folder / "recipe.toml"
+        return self.folder / RECIPE
 
     @cached_property
     def recipe(self) -> dict[str, Any]:
@@ -55,13 +56,12 @@ class Entry:
     @cached_property
     def record(self) -> dict[str, Any] | None:
         """The record of the run that the card's figures come from, if there has been one."""
-        path = self.folder / "run.json"
-        return read_tree(path, CorruptModelError, RECORD_LIMIT) if path.exists() else None
+        return find_record(self.folder)
 
     @property
     def weights(self) -> Path | None:
         """The folder with the weights, where they are part of the installation."""
-        return self.folder if (self.folder / "model.safetensors").is_file() else None
+        return self.folder if (self.folder / WEIGHTS).is_file() else None
 
     @cached_property
     def pin(self) -> HubModel | None:
@@ -94,7 +94,7 @@ class Entry:
     def _result(self) -> dict[str, Any] | None:
         if self.record is None:
             return None
-        with read_as("the record of a run", self.folder / "run.json"):
+        with read_as("the record of a run", self.folder / RUN):
             final = self.record["result"]
             name, measure = next(iter(final["heads"].items()))
             metric = measure["primary"]
@@ -128,14 +128,14 @@ def entries() -> Iterator[Entry]:
 
 
 def _own_entries() -> Iterator[Entry]:
-    for path in sorted(cards_folder().glob("*/recipe.toml")):
+    for path in sorted(cards_folder().glob(f"*/{RECIPE}")):
         yield Entry(path.parent.name, path.parent, registry.HOME)
 
 
 def _plugin_entries() -> Iterator[Entry]:
     for distribution, packages in sorted(registry.model_packages().items()):
         folders = {folder for package in packages for folder in _folders(package)}
-        for path in sorted(path for folder in folders for path in folder.glob("*/recipe.toml")):
+        for path in sorted(path for folder in folders for path in folder.glob(f"*/{RECIPE}")):
             yield Entry(path.parent.name, path.parent, distribution)
 
 
@@ -292,11 +292,8 @@ def called(source: str | Path, folder: Path) -> str:
     found = locate(source)
     if isinstance(found, Entry):
         return found.name.rpartition(":")[2]
-    path = folder / "run.json"
-    record = read_tree(path, CorruptModelError, RECORD_LIMIT) if path.is_file() else {}
-    return (
-        Path(str(record.get("name", ""))).name or folder.resolve().name
-    )  # a record of others may name any path
+    # a record of others may name any path
+    return Path(str((find_record(folder) or {}).get("name", ""))).name or folder.resolve().name
 
 
 def locate(source: str | Path, revision: str | None = None) -> Entry | Path | HubModel:

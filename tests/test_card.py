@@ -29,7 +29,7 @@ def test_every_committed_card_is_what_its_record_renders_to(entry) -> None:
 @pytest.mark.parametrize("entry", TRAINED, ids=[entry.name for entry in TRAINED])
 def test_every_committed_record_belongs_to_the_committed_recipe_and_the_settings_of_its_card(entry) -> None:
     from emozoo.recipe import load_recipe, parse_recipe
-    from emozoo.training.record import recipe_record
+    from emozoo.records import recipe_record
 
     recorded = parse_recipe(
         entry.record["recipe"], where="run.json"

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from emozoo.folder import load_model, verify_golden
-from emozoo.training.run import read_record
+from emozoo.records import read_record
 
 README = Path(__file__).parents[1] / "README.md"
 

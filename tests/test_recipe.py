@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from emozoo.errors import RecipeError, UnknownModelError
 from emozoo.recipe import Recipe, Train, load_recipe, override, parse_recipe, recipe_path
+from emozoo.records import recipe_record
 from emozoo.resolve import resolve_recipe
-from emozoo.training.record import recipe_record
 
 ZOO = Path(__file__).parents[1] / "cards"
 CARDS = sorted(ZOO.glob("*/recipe.toml"))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 
 import pytest
 
 import emozoo
+from emozoo.zoo import entry
 
 HEAVY = {
     "torch",
@@ -75,6 +77,14 @@ def test_showing_a_recipe_of_the_zoo_imports_the_plugins_it_names_and_no_others(
     assert status == 0
     assert {"emozoo_backbones.resnet", "emozoo_heads.classification"} <= modules
     assert not modules & {"timm", "emozoo_consistency", "emozoo_aggregators", "matplotlib"}
+
+
+def test_rendering_a_card_anew_reads_a_record_and_does_without_torch(tmp_path):
+    folder = tmp_path / "mini-fer2013"
+    shutil.copytree(entry("mini-fer2013").folder, folder)
+    status, modules = _modules(RUN, "card", "write", str(folder))
+    assert status == 0
+    assert not modules & {"torch", "accelerate", "timm", "emozoo.training.run"}
 
 
 def test_the_public_names_are_listed_and_each_is_there():

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from emozoo.layout import MODEL
+
 if TYPE_CHECKING:
     from emozoo.model import EmotionModel
     from emozoo.recipe import Recipe
@@ -20,7 +22,7 @@ def quickstart(
 ) -> None:
     """Train, evaluate, save, load and use a small model on drawn faces: a few minutes, no data, no network."""
     from emozoo.recipe import load_recipe
-    from emozoo.training.run import MODEL, finished, train
+    from emozoo.training.run import finished, train
 
     recipe = load_recipe("quickstart")
     typer.echo("1. Train: faces drawn by emozoo -> recipe cards/quickstart -> a model of categories and VAD")
@@ -40,7 +42,7 @@ def quickstart(
 
 def _evaluated(out: Path) -> None:
     from emozoo.cli.output import result_lines
-    from emozoo.training.run import read_record
+    from emozoo.records import read_record
 
     record = read_record(out)
     typer.echo("\n2. Evaluate, on faces of people who are not in the training split")

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import typer
 
+from emozoo.layout import MODEL
+
 ASSIGNMENTS = typer.Option(
     None, "--set", help="Override a key: train.epochs=3. May be repeated.", metavar="KEY=VALUE"
 )
@@ -77,8 +79,8 @@ def _train_folds(
 
 def _say(folder: Path) -> None:
     from emozoo.cli.output import result_lines
+    from emozoo.records import read_record
     from emozoo.selection import validation_note
-    from emozoo.training.run import MODEL, read_record
 
     record = read_record(folder)
     for line in result_lines(record["result"]):

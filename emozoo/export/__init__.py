@@ -21,10 +21,11 @@ from emozoo.errors import CorruptModelError, ExportError
 from emozoo.export.formats import Format, Run, find_format
 from emozoo.export.graph import Traced, trace
 from emozoo.export.int8 import Change, Images, compare, read_images
-from emozoo.folder import GOLDEN, RUN, WEIGHTS, load_model, read_manifest
+from emozoo.folder import load_model, read_manifest
 from emozoo.golden import difference
+from emozoo.layout import GOLDEN, WEIGHTS
 from emozoo.model import EmotionModel
-from emozoo.trees import RECORD_LIMIT, read_tree
+from emozoo.records import find_record
 from emozoo.zoo import called, model_folder
 
 DESCRIPTION_FORMAT = 1
@@ -67,7 +68,7 @@ def export_model(
     chosen = find_format(form)
     folder = model_folder(source)
     model = load_model(folder, "cpu")
-    record = _record(folder)
+    record = find_record(folder) or {}
     name = called(source, folder)
     target = out or Path(f"{name}{'-int8' if calibrate else ''}{chosen.suffix}")
     if target.suffix != chosen.suffix or target.is_dir():
@@ -90,12 +91,6 @@ def export_model(
             change = compare(model, images[1], next(iter(traced.inputs)), run, after)
         size = _put(written, target)
     return Exported(target, size, found, change, about)
-
-
-def _record(folder: Path) -> dict[str, Any]:
-    """Return the record of the run that made a model, or nothing."""
-    path = folder / RUN
-    return read_tree(path, CorruptModelError, RECORD_LIMIT) if path.is_file() else {}
 
 
 def _describe(

@@ -12,9 +12,9 @@ from torch import Tensor
 from emozoo.errors import EmozooWarning, TrainingError, WeightsUnavailableError
 from emozoo.model import EmotionModel
 from emozoo.recipe import Recipe
+from emozoo.records import changes
 from emozoo.selection import origin
 from emozoo.training.distillation import meanings
-from emozoo.training.record import changes
 
 NETWORK = re.compile(r"^backbone\.(copies\.\d+\.)?")
 """What the weights of a backbone, or of a copy in one of several, begin with."""

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from emozoo.data.samples import Samples
 from emozoo.model import EmotionModel
-from emozoo.recipe import Recipe
 from emozoo.training.data import TrainingData
-from emozoo.zoo import locate
 
 RECORD_FORMAT = 1
-
-Difference = tuple[str, Any, Any]
-"""A key, and its value before and now."""
 
 
 def hardware(device: torch.device, processes: int) -> dict[str, Any]:
@@ -46,25 +39,6 @@ def _processor() -> str:
     except OSError:
         names = []
     return names[0] if names else platform.processor()
-
-
-def recipe_record(recipe: Recipe) -> dict[str, Any]:
-    """Return the resolved recipe without the places where data and cache lay, which say nothing about the run."""
-    tree = recipe.resolved()
-    tree["data"] |= {"root": None, "cache": None}
-    if (tree["data"]["detector"] or {}).get("file"):
-        tree["data"]["detector"]["file"] = Path(tree["data"]["detector"]["file"]).name
-    if tree["train"]["init"] is not None:
-        tree["train"]["init"] = _without_place(tree["train"]["init"])
-    if (distillation := tree["train"]["distillation"]) is not None:
-        distillation["teachers"] = [_without_place(name) for name in distillation["teachers"]]
-    return tree
-
-
-def _without_place(source: str) -> str:
-    """Return what a model is called; of a folder, its last name alone."""
-    found = locate(source)
-    return f"dir:{found.name}" if isinstance(found, Path) else source
 
 
 def data_record(data: TrainingData, roles: dict[str, Samples], labels: Sequence[str]) -> dict[str, Any]:
@@ -94,31 +68,3 @@ def model_record(model: EmotionModel) -> dict[str, Any]:
     from emozoo.cost import count_macs, count_parameters
 
     return {"parameters": count_parameters(model), "macs": count_macs(model.config)}
-
-
-def recipe_changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """List the keys in which two recorded recipes train differently, a line each."""
-    return _lines(recipe_differences(before, now))
-
-
-def recipe_differences(before: dict[str, Any], now: dict[str, Any]) -> list[Difference]:
-    """List the keys in which two recorded recipes train differently; a card's words train nothing."""
-    return _differences({**before, "card": None}, {**now, "card": None})
-
-
-def changes(before: Any, now: Any, path: str = "") -> list[str]:
-    """List the keys in which two JSON values differ: a line each."""
-    return _lines(_differences(before, now, path))
-
-
-def _lines(rows: list[Difference]) -> list[str]:
-    return [f"  {key}: was {json.dumps(old)}, is {json.dumps(new)}" for key, old, new in rows]
-
-
-def _differences(before: Any, now: Any, path: str = "") -> list[Difference]:
-    """List the keys in which two JSON values differ, each with both its values."""
-    if isinstance(before, dict) and isinstance(now, dict):
-        keys = [*before, *(key for key in now if key not in before)]
-        rows = [_differences(before.get(key), now.get(key), f"{path}.{key}" if path else key) for key in keys]
-        return [row for group in rows for row in group]
-    return [] if before == now else [(path, before, now)]

@@ -14,13 +14,15 @@ import torch
 from accelerate import Accelerator
 
 from emozoo.card import render_card
-from emozoo.errors import CorruptModelError, ResumeError, TrainingError
+from emozoo.errors import TrainingError
 from emozoo.evaluation.evaluate import evaluate, write_predictions
 from emozoo.evaluation.pictures import draw_history, draw_result
 from emozoo.evaluation.report import write_report
-from emozoo.folder import RUN, save_model
+from emozoo.folder import save_model
+from emozoo.layout import MODEL, RUN
 from emozoo.model import EmotionModel
 from emozoo.recipe import Recipe, Train
+from emozoo.records import recipe_record
 from emozoo.selection import validation_note
 from emozoo.training import record
 from emozoo.training.data import TrainingData, load_training_data
@@ -28,11 +30,7 @@ from emozoo.training.distillation import Teachers
 from emozoo.training.init import initialise
 from emozoo.training.tracker import JsonlTracker
 from emozoo.training.trainer import LAST, Trainer
-from emozoo.trees import RECORD_LIMIT, read_tree
 from emozoo.versions import versions
-
-MODEL = "model"
-"""The model folder inside a run's folder."""
 
 
 def train(
@@ -77,7 +75,7 @@ def train(
         "name": recipe.name,
         "started": trainer.progress.started,
         "resumed": resumed,
-        "recipe": record.recipe_record(recipe),
+        "recipe": recipe_record(recipe),
         "init": provenance,
         **({"teachers": teachers.record()} if teachers else {}),
         "model": record.model_record(best),
@@ -174,13 +172,3 @@ def _finish(
     temporary = folder / f".{RUN}"
     temporary.write_text(json.dumps(run_record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     os.replace(temporary, folder / RUN)
-
-
-def read_record(folder: Path) -> dict[str, Any]:
-    """Return the record of a finished run or of a model folder."""
-    path = folder / RUN if folder.is_dir() else folder
-    if not path.is_file():
-        raise ResumeError(
-            f"{folder} holds no {RUN}: no run has finished there; name the folder of one, or go on with --resume"
-        )
-    return read_tree(path, CorruptModelError, RECORD_LIMIT)

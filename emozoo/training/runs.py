@@ -22,9 +22,9 @@ from emozoo.evaluation.summary import Run, summarise
 from emozoo.evaluation.summary_report import Point, write_summary
 from emozoo.model import EmotionModel
 from emozoo.recipe import Recipe, parse_recipe
+from emozoo.records import read_record, recipe_changes, recipe_record
 from emozoo.training.data import TrainingData, load_training_data
-from emozoo.training.record import recipe_changes, recipe_record
-from emozoo.training.run import finished, read_record, train
+from emozoo.training.run import finished, train
 
 ERROR = "error.txt"
 """What went wrong, in the folder of a run that failed."""

@@ -27,13 +27,13 @@ from emozoo.errors import Interrupted, RecipeError, ResumeError, TrainingError, 
 from emozoo.evaluation.evaluate import measure, run
 from emozoo.model import EmotionModel, lay_out
 from emozoo.recipe import Recipe, parse_recipe
+from emozoo.records import changes, recipe_changes, recipe_record
 from emozoo.training import checkpoint
 from emozoo.training.data import TrainingData
 from emozoo.training.distillation import Teachers
 from emozoo.training.objective import Learner
 from emozoo.training.optim import MovingAverage, learning_rate, make_optimizer
 from emozoo.training.progress import Progress
-from emozoo.training.record import changes, recipe_changes, recipe_record
 from emozoo.training.tracker import JsonlTracker
 
 LAST = "last"

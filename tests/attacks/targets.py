@@ -28,10 +28,11 @@ from emozoo.data.preprocess import Preprocessor
 from emozoo.data.video import probe, read_frames, stream_frames
 from emozoo.errors import EmozooError
 from emozoo.evaluation.compare import compare_folders
+from emozoo.folder import config_text
 from emozoo.hub import read_pin
 from emozoo.model import EmotionModel
 from emozoo.printable import printable
-from emozoo.recipe import Preprocess, config_text, load_recipe, parse_recipe
+from emozoo.recipe import Preprocess, load_recipe, parse_recipe
 from emozoo.training.sweep import load_sweep
 from emozoo.trees import override
 from emozoo_datasets.fer2013 import Fer2013

@@ -23,7 +23,8 @@ from safetensors.torch import load, save
 from targets import TARGETS, take
 
 from emozoo.errors import EmozooError, RecipeError
-from emozoo.recipe import ModelConfig, Recipe, config_text, parse_recipe
+from emozoo.folder import config_text
+from emozoo.recipe import ModelConfig, Recipe, parse_recipe
 from emozoo.training.sweep import toml
 from emozoo.trees import parse_toml, plain
 

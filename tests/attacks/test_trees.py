@@ -21,7 +21,7 @@ from emozoo.folder import save_model
 from emozoo.hub import read_pin
 from emozoo.provenance import Source
 from emozoo.recipe import ModelConfig, load_recipe, parse_recipe
-from emozoo.training.run import read_record
+from emozoo.records import read_record
 from emozoo.training.sweep import load_sweep
 from emozoo.trees import override, read_tree
 

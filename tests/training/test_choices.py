@@ -12,9 +12,10 @@ import torch
 from emozoo.cli.train import _say
 from emozoo.folder import load_model, write_manifest
 from emozoo.recipe import Distillation
+from emozoo.records import read_record
 from emozoo.selection import chosen_by_report, inherited, origin
 from emozoo.training.distillation import Teachers
-from emozoo.training.run import read_record, train
+from emozoo.training.run import train
 
 NOTE = (
     "These are validation figures: the split that they are measured on also chose the checkpoint of first, "

@@ -18,10 +18,11 @@ from emozoo.errors import CorruptModelError, Interrupted, RecipeError, ResumeErr
 from emozoo.hashing import sha256
 from emozoo.model import EmotionModel
 from emozoo.recipe import Distillation
+from emozoo.records import read_record
 from emozoo.training import checkpoint
 from emozoo.training.distillation import Teachers
 from emozoo.training.objective import Learner
-from emozoo.training.run import read_record, train
+from emozoo.training.run import train
 from emozoo.training.trainer import Trainer
 
 SMALL = {

@@ -15,8 +15,8 @@ from small import RECIPE
 
 import emozoo
 from emozoo.model import EmotionModel
+from emozoo.records import read_record
 from emozoo.training import checkpoint
-from emozoo.training.run import read_record
 
 OPTIONS = (
     "model.preprocess={size=32, crop=32}",

@@ -15,9 +15,9 @@ from typer.testing import CliRunner
 from emozoo.cli.app import app
 from emozoo.errors import DataError, RecipeError
 from emozoo.recipe import Data
+from emozoo.records import read_record
 from emozoo.training import run
 from emozoo.training.folds import choose_folds, parse_folds
-from emozoo.training.run import read_record
 
 READER = '''
 from typing import ClassVar

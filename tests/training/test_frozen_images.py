@@ -14,11 +14,13 @@ from emozoo.data.samples import load_samples
 from emozoo.errors import DataError, EmozooWarning, ResumeError, WeightsUnavailableError
 from emozoo.evaluation.evaluate import evaluate
 from emozoo.folder import load_model
+from emozoo.layout import MODEL
 from emozoo.model import EmotionModel
 from emozoo.recipe import Recipe
+from emozoo.records import read_record
 from emozoo.training.data import load_training_data
 from emozoo.training.init import initialise
-from emozoo.training.run import MODEL, read_record, train
+from emozoo.training.run import train
 
 
 @pytest.fixture

@@ -12,9 +12,10 @@ import torch
 import emozoo
 from emozoo.cost import input_shape
 from emozoo.errors import Interrupted
+from emozoo.records import read_record
 from emozoo.training.data import load_training_data
 from emozoo.training.init import initialise
-from emozoo.training.run import read_record, train
+from emozoo.training.run import train
 from emozoo.training.trainer import Trainer
 
 pytestmark = pytest.mark.skipif(

@@ -18,10 +18,11 @@ from torch import nn
 
 from emozoo.errors import Interrupted, ResumeError, TrainingError
 from emozoo.recipe import Optimizer
+from emozoo.records import read_record
 from emozoo.training import checkpoint
 from emozoo.training.optim import make_optimizer
 from emozoo.training.progress import Progress
-from emozoo.training.run import read_record, train
+from emozoo.training.run import train
 from emozoo.training.trainer import Trainer
 
 OPTIONS = (

@@ -19,9 +19,9 @@ from emozoo.cli.app import app
 from emozoo.errors import Interrupted, RecipeError, TrainingError
 from emozoo.model import EmotionModel
 from emozoo.recipe import Recipe, load_recipe
+from emozoo.records import read_record, recipe_record
 from emozoo.training import run, runs
-from emozoo.training.record import recipe_record
-from emozoo.training.run import _accelerator, read_record, train
+from emozoo.training.run import _accelerator, train
 from emozoo.training.runs import How, SharedData
 from emozoo.training.sweep import load_sweep, plan, run_sweep
 from emozoo.trees import toml

@@ -15,8 +15,9 @@ from emozoo.folder import load_model, verify_golden
 from emozoo.hashing import sha256
 from emozoo.model import EmotionModel
 from emozoo.recipe import Recipe
+from emozoo.records import read_record
 from emozoo.training.data import TrainingData, load_training_data
-from emozoo.training.run import read_record, resolve_precision, train
+from emozoo.training.run import resolve_precision, train
 from emozoo.training.trainer import epoch_order
 
 

@@ -28,8 +28,9 @@ from emozoo.data.sampling import Clips, Sliding, Uniform
 from emozoo.errors import DataError, RecipeError
 from emozoo.evaluation.evaluate import evaluate, evaluate_on_disk, run
 from emozoo.recipe import Augment, Data, Preprocess, Recipe, parse_recipe
+from emozoo.records import read_record
 from emozoo.training.objective import Learner
-from emozoo.training.run import read_record, train
+from emozoo.training.run import train
 
 SHAPE = Preprocessor(Preprocess(size=24, crop=20))
 CLIPS = {"name": "clips", "frames": 12, "window": 10, "clips": 3, "length": 4, "stride": 3, "per_clip": 2}
