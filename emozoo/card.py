@@ -187,6 +187,7 @@ def entry_card(folder: Path, made: Path | None = None) -> str:
 def _written(folder: Path) -> str:
     """Return the hand-written part of an entry's card."""
     from emozoo.card_text import split_card
+
     own, card = folder / "card.md", folder / CARD
     if own.is_file():
         return own.read_text(encoding="utf-8")

@@ -27,7 +27,8 @@ class Answer:
         heads: each head's part, by the recipe's head names.
         label: the most probable category; None for a model without a classification head.
         probabilities: of each category, summing to 1.
-        vad: predicted dimensions by name, on `vad_scale`; None for a model without a VAD head.
+        vad: predicted dimensions by name, each of the first head that has it, on `vad_scale`; None without a VAD
+            head.
         vad_scale: the scale of `vad`.
     """
 
@@ -49,7 +50,7 @@ class Answer:
             tree |= {"label": self.label, "probabilities": self.probabilities}
         if self.vad is not None:
             tree |= {"vad": self.vad, "vad_scale": list(self.vad_scale)}
-        if len(self.heads) > (self.label is not None) + (self.vad is not None):
+        if self.heads.keys() - _speakers(self.heads):
             tree["heads"] = self.heads
         return tree
 
@@ -61,8 +62,9 @@ class Answer:
         row: dict[str, Any] = {}
         speakers = _speakers(self.heads)
         for name in sorted(self.heads, key=lambda name: "label" not in self.heads[name]):
-            prefix = "" if name in speakers else f"{name}."
-            row |= {prefix + key: value for key, value in _columns(self.heads[name]).items()}
+            for key, value in _columns(self.heads[name]).items():
+                free = name in speakers and key not in row
+                row[key if free else f"{name}.{key}"] = value
         return row
 
     def words(self) -> str:
@@ -73,14 +75,14 @@ class Answer:
 
 
 def said(parts: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Return the fields of an `Answer` for the heads' parts; the first head of a task speaks for the face."""
-    label, vad = ({} if name is None else parts[name] for name in _speakers(parts))
-    values = {name: vad[name] for name in DIMENSIONS if name in vad}
+    """Return the fields of an `Answer` for the heads' parts; the first head with a label, or a dimension, says it."""
+    label = next((part for part in parts.values() if "label" in part), {})
+    vad = {name: part[name] for name in DIMENSIONS for part in reversed(parts.values()) if name in part}
     return {
         "heads": parts,
         "label": label.get("label"),
         "probabilities": label.get("probabilities"),
-        "vad": values or None,
+        "vad": vad or None,
     }
 
 
@@ -113,11 +115,12 @@ def corners(box: Box | None) -> dict[str, float]:
     return {} if box is None else dict(zip(PLACE[-4:], box, strict=True))
 
 
-def _speakers(parts: Mapping[str, Mapping[str, Any]]) -> tuple[str | None, str | None]:
-    """Return the names of the first head that gives a label and the first that gives a dimension."""
-    label = next((name for name, part in parts.items() if "label" in part), None)
-    vad = next((name for name, part in parts.items() if part.keys() & set(DIMENSIONS)), None)
-    return label, vad
+def _speakers(parts: Mapping[str, Mapping[str, Any]]) -> set[str]:
+    """Return the names of the heads that speak for the face: the first with a label, the first with each dimension."""
+    firsts = (
+        next((name for name, part in parts.items() if key in part), None) for key in ("label", *DIMENSIONS)
+    )
+    return {name for name in firsts if name is not None}
 
 
 def _columns(part: Mapping[str, Any]) -> dict[str, Any]:

@@ -524,14 +524,17 @@ def test_the_first_of_two_heads_of_a_task_speaks_and_the_other_is_kept_under_its
     }
     item = tiny_model(heads=heads).predict(photos(1)[0], faces="none")
     assert item.label == item.heads["coarse"]["label"]
-    assert item.vad == {"valence": item.heads["mood"]["valence"]}
+    affect = item.heads["affect"]
+    mood = item.heads["mood"]["valence"]
+    assert item.vad == {"valence": mood, "arousal": affect["arousal"], "dominance": affect["dominance"]}
     assert list(item.to_dict()["heads"]) == list(heads)
     row = item.to_row()
     assert row["label"] == item.heads["coarse"]["label"]
     assert row["fine.label"] == item.heads["fine"]["label"]
     assert row["fine.p_sad"] == item.heads["fine"]["probabilities"]["sad"]
     assert row["valence"] == item.heads["mood"]["valence"]
-    assert row["affect.dominance"] == item.heads["affect"]["dominance"]
+    assert row["affect.valence"] == affect["valence"]
+    assert row["dominance"] == affect["dominance"]
 
 
 def test_a_head_of_another_task_is_kept_with_its_numbers() -> None:
