@@ -22,7 +22,7 @@ from emozoo.printable import printable
 from emozoo.recipe import load_recipe, parse_recipe
 from emozoo.records import find_record, read_record, recipe_differences, recipe_record
 from emozoo.selection import chosen_by_report, inherited
-from emozoo.trees import RECORD_LIMIT, read_as, read_tree, toml
+from emozoo.trees import RECORD_LIMIT, read_as, read_tree, toml, write_tree
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -156,7 +156,7 @@ def _stage(place: Path, folder: Path, run: Path, weights: bool) -> None:
     if weights:
         save_model(load_model(run / MODEL, "cpu"), place, record, store="fp16")
     else:
-        (place / RUN).write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_tree(place / RUN, record)
     (place / PICTURES).mkdir()
     for path in sorted(run.glob("*.png")):
         shutil.copy2(path, place / PICTURES / path.name)

@@ -32,7 +32,7 @@ from emozoo.hashing import matches, sha256
 from emozoo.layout import CARD, CONFIG, GOLDEN, MANIFEST, MODEL, REQUIRED, RUN, WEIGHTS
 from emozoo.provenance import Source
 from emozoo.recipe import ModelConfig
-from emozoo.trees import explain, read_tree
+from emozoo.trees import explain, read_tree, write_tree
 
 if TYPE_CHECKING:
     from emozoo.model import EmotionModel
@@ -117,7 +117,7 @@ def _write(
         raise ContractError(f"this model cannot be saved as its config and weights: {error}") from error
     save_file(outputs, staging / GOLDEN, metadata={"format": "pt"})
     if run is not None:
-        (staging / RUN).write_text(json.dumps(run, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_tree(staging / RUN, run)
     if card:
         (staging / CARD).write_text(card, encoding="utf-8")
     write_manifest(staging)

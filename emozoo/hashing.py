@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-import threading
 import time
 from contextlib import suppress
 from pathlib import Path
+
+from emozoo.files import cache_folder, complete
 
 SETTLED = 1.0
 """Seconds a file must have been left alone to be stamped: within a clock tick, a change leaves no trace."""
@@ -28,25 +29,16 @@ def matches(path: Path, wanted: str) -> bool:
     real = path.resolve()
     status = real.stat()
     state = f"{wanted} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns} {status.st_ino}".encode()
-    name = hashlib.sha256(os.fsencode(real)).hexdigest()
     with suppress(OSError, RuntimeError):
-        if (_folder() / name).read_bytes() == state:
+        if _stamp(real).read_bytes() == state:
             return True
     if sha256(real) != wanted:
         return False
     if time.time() - max(status.st_mtime, status.st_ctime) > SETTLED:
-        with suppress(OSError, RuntimeError):
-            _write(_folder() / name, state)
+        with suppress(OSError, RuntimeError), complete(_stamp(real)) as place:
+            place.write_bytes(state)
     return True
 
 
-def _folder() -> Path:
-    home = os.environ.get("EMOZOO_CACHE") or os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(home).expanduser() / "emozoo" / "verified"
-
-
-def _write(stamp: Path, state: bytes) -> None:
-    stamp.parent.mkdir(parents=True, exist_ok=True)
-    temporary = stamp.with_suffix(f".{os.getpid()}-{threading.get_ident()}")
-    temporary.write_bytes(state)
-    os.replace(temporary, stamp)
+def _stamp(path: Path) -> Path:
+    return cache_folder("verified") / hashlib.sha256(os.fsencode(path)).hexdigest()

@@ -20,6 +20,7 @@ from emozoo.errors import (
     ModelNotFoundError,
     OfflineError,
 )
+from emozoo.files import complete
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -91,11 +92,8 @@ class Hub:
         if model.pinned or self.cached_commit(model) == commit:
             return
         path = self._storage(model.repo) / "refs" / model.revision
-        with suppress(OSError):  # a cache that cannot be written to is still of use
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_name(f".{path.name}.{os.getpid()}-{time.monotonic_ns()}")
-            temporary.write_text(commit)
-            os.replace(temporary, path)
+        with suppress(OSError), complete(path) as place:  # a cache that cannot be written to is still of use
+            place.write_text(commit)
 
     def _storage(self, repo: str) -> Path:
         return self.cache / f"models--{repo.replace('/', '--')}"

@@ -57,6 +57,11 @@ def read_tree(path: Path, error: type[EmozooError] = RecipeError, limit: int = L
     return tree
 
 
+def write_tree(path: Path, tree: Mapping[str, Any]) -> None:
+    """Write a tree of plain values as a JSON file."""
+    path.write_text(json.dumps(tree, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
 _KEY = r"""(?:[\w-]++|"(?:[^"\\\n]|\\.)*+"|'[^'\n]*+')"""
 _LONG_KEY = re.compile(rf"(?<![\w-]){_KEY}(?:[ \t]*+\.[ \t]*+{_KEY}){{{DEPTH},}}")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from emozoo.errors import (
     DetectorUnavailableError,
     HubError,
 )
+from emozoo.files import cache_folder
 from emozoo.hashing import matches, sha256
 from emozoo.options import option_names
 from emozoo.recipe import Part
@@ -90,7 +90,7 @@ def open_detector(name: str = AUTO, **options: Any) -> FaceDetector:
     """Return a face detector.
 
     A detector that needs a file takes its path as the option `file`. Without that, the file is looked for in
-    `detector_folder()`, and then in the Hub's cache or, once, on the Hub, if a commit there is known.
+    `cache_folder("detectors")`, and then in the Hub's cache or, once, on the Hub, if a commit there is known.
 
     Args:
         name: short or qualified; "auto" is the best of emozoo's own whose library and file are there.
@@ -164,20 +164,14 @@ def with_file(component: registry.Component, options: Mapping[str, Any]) -> dict
     return {**options, "file": str(find_file(needs, component.name))}
 
 
-def detector_folder() -> Path:
-    """Return the folder for files that detectors need: EMOZOO_CACHE, or the user's cache, /emozoo/detectors."""
-    home = os.environ.get("EMOZOO_CACHE") or os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(home).expanduser() / "emozoo" / "detectors"
-
-
 def find_file(needs: DetectorFile, detector: str) -> Path:
-    """Return the file that a detector needs, from `detector_folder()` or from the Hub, with the right sha256.
+    """Return the file that a detector needs, from `cache_folder("detectors")` or from the Hub, with the right sha256.
 
     Raises:
         CorruptModelError: a file of that name has another sha256.
         DetectorUnavailableError: it is in neither place, or the Hub does not give it; says what to do.
     """
-    path = detector_folder() / needs.name
+    path = cache_folder("detectors") / needs.name
     if path.is_file():
         if not matches(path, needs.sha256):
             raise CorruptModelError(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal, Protocol, TextIO
 
 from emozoo.errors import DataError
+from emozoo.files import complete
 from emozoo.prediction.answers import PLACE
 
 FORMATS = ("table", "jsonl", "csv", "parquet")
@@ -47,8 +48,8 @@ def form_of(path: Path) -> Format:
 def open_writer(output: Path | None, form: Format) -> Generator[Writer]:
     """Give a writer to a file, or to the terminal where there is none.
 
-    A file appears when it is complete; an older one stays where something went wrong. Who sets the writer's `target`
-    meanwhile has it appear there instead, or with None nowhere.
+    A file appears when it is complete; an older one stays where something went wrong. Setting `writer.target` changes
+    where the file appears; None discards it.
     """
     if output is None:
         with closing(TextWriter(sys.stdout, form)) as writer:
@@ -56,22 +57,20 @@ def open_writer(output: Path | None, form: Format) -> Generator[Writer]:
         return
     if output.is_dir():
         raise DataError(f"{output} is a folder; name a file to write to")
-    output.parent.mkdir(parents=True, exist_ok=True)
-    temporary = output.with_name(f".{output.name}.part")
-    try:
+    with complete(output) as place:
         if form == "parquet":
-            with open(temporary, "wb") as file, closing(ParquetWriter(file, output)) as writer:
+            with open(place, "wb") as file, closing(ParquetWriter(file, output)) as writer:
                 yield writer
         else:
             with (
-                open(temporary, "w", encoding="utf-8", newline="") as file,
+                open(place, "w", encoding="utf-8", newline="") as file,
                 closing(TextWriter(file, form, output)) as writer,
             ):
                 yield writer
-        if writer.target is not None:
-            temporary.replace(writer.target)
-    finally:
-        temporary.unlink(missing_ok=True)
+        if writer.target is None:
+            place.unlink()
+        else:
+            place.replace(writer.target)
 
 
 class Writer:

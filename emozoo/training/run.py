@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -18,6 +16,7 @@ from emozoo.errors import TrainingError
 from emozoo.evaluation.evaluate import evaluate, write_predictions
 from emozoo.evaluation.pictures import draw_history, draw_result
 from emozoo.evaluation.report import write_report
+from emozoo.files import complete
 from emozoo.folder import save_model
 from emozoo.layout import MODEL, RUN
 from emozoo.model import EmotionModel
@@ -30,6 +29,7 @@ from emozoo.training.distillation import Teachers
 from emozoo.training.init import initialise
 from emozoo.training.tracker import JsonlTracker
 from emozoo.training.trainer import LAST, Trainer
+from emozoo.trees import write_tree
 from emozoo.versions import versions
 
 
@@ -166,9 +166,8 @@ def _finish(
     save_model(model, folder / MODEL, run_record, render_card(run_record))
     pictures = draw_history(folder, run_record["history"], run_record["best"])
     pictures += draw_result(folder, model, samples, outputs, result)
-    facts = {"model": recipe.name, "dataset": data.reader.title, "versions": versions()}
+    facts = {"name": recipe.name, "dataset": data.reader.title, "versions": versions()}
     note = validation_note(run_record)
     write_report({**facts, **result, "notes": [note] if note else []}, folder, pictures)
-    temporary = folder / f".{RUN}"
-    temporary.write_text(json.dumps(run_record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(temporary, folder / RUN)
+    with complete(folder / RUN) as place:
+        write_tree(place, run_record)

@@ -25,10 +25,11 @@ from emozoo.errors import (
     RecipeError,
     UnknownComponentError,
 )
+from emozoo.files import cache_folder
 from emozoo.hashing import sha256
 from emozoo.hub import parse
 from emozoo.prediction import detection
-from emozoo.prediction.faces import FaceDetector, crop_face, detector_folder, open_detector
+from emozoo.prediction.faces import FaceDetector, crop_face, open_detector
 
 FAULTY = Path(__file__).parents[1] / "faulty_detectors.py"
 FRAME = np.zeros((90, 120, 3), np.uint8)
@@ -75,7 +76,7 @@ def weighed(monkeypatch, tmp_path) -> str:
 
 
 def put(content: bytes) -> Path:
-    path = detector_folder() / "w.onnx"
+    path = cache_folder("detectors") / "w.onnx"
     path.parent.mkdir(parents=True)
     path.write_bytes(content)
     return path
@@ -85,7 +86,7 @@ def test_auto_takes_the_best_that_can_be_used_and_says_which_and_why_not_a_bette
     found = open_detector()
     assert found.name == "emozoo:dlib"
     assert list(found.passed_over) == ["yunet"]
-    assert str(detector_folder()) in found.passed_over["yunet"]
+    assert str(cache_folder("detectors")) in found.passed_over["yunet"]
     assert "--faces-file PATH" in found.passed_over["yunet"]
 
 
@@ -100,8 +101,8 @@ def test_auto_finds_the_file_of_the_best_detector_in_its_folder(real_data, monke
     given = real_data / "detectors" / "yunet_n_320_320.onnx"  # its authors' file in place of OpenCV's
     yunet = registry.load(registry.find("detector", "yunet"))
     monkeypatch.setattr(yunet, "needs", replace(yunet.needs, name=given.name, sha256=sha256(given)))
-    detector_folder().mkdir(parents=True)
-    (detector_folder() / given.name).symlink_to(given)
+    cache_folder("detectors").mkdir(parents=True)
+    (cache_folder("detectors") / given.name).symlink_to(given)
     found = open_detector()
     assert (found.name, found.passed_over) == ("emozoo:yunet", {})
 
@@ -109,12 +110,12 @@ def test_auto_finds_the_file_of_the_best_detector_in_its_folder(real_data, monke
 def test_auto_passes_over_a_detector_whose_file_its_library_does_not_read(monkeypatch):
     yunet = registry.load(registry.find("detector", "yunet"))
     monkeypatch.setattr(yunet, "needs", replace(yunet.needs, sha256=hashlib.sha256(WEIGHTS).hexdigest()))
-    put(WEIGHTS).rename(detector_folder() / yunet.needs.name)
+    put(WEIGHTS).rename(cache_folder("detectors") / yunet.needs.name)
     found = open_detector()
     assert found.name == "emozoo:dlib"
     assert "is not YuNet as an ONNX file" in found.passed_over["yunet"]
     with pytest.raises(DataError, match="is not YuNet as an ONNX file"):
-        open_detector(file=str(detector_folder() / yunet.needs.name))
+        open_detector(file=str(cache_folder("detectors") / yunet.needs.name))
 
 
 def test_the_file_of_yunet_is_pinned_to_a_commit_of_the_hub():
@@ -175,7 +176,7 @@ def test_a_file_that_is_nowhere_ends_in_an_error_with_the_ways_on(weighed):
         open_detector(weighed)
     said = str(caught.value)
     assert f"weighed needs w.onnx (sha256 {hashlib.sha256(WEIGHTS).hexdigest()})" in said
-    assert f"not in {detector_folder()}, and no commit on the Hub is known for it" in said
+    assert f"not in {cache_folder('detectors')}, and no commit on the Hub is known for it" in said
     assert "get it from example.org" in said
 
 
