@@ -194,6 +194,8 @@ class Schedule(Schema):
 
     name: Literal["cosine", "step", "none"] = "cosine"
     warmup_epochs: NonNegative = 0.0
+    warmup_within: bool = False
+    """Whether the curve begins with the warm-up, which multiplies it, and not after it."""
     final: Fraction = 0.0
     """Cosine: the last rate, as a share of the first."""
     period_epochs: Annotated[float, Field(gt=0)] | None = None
@@ -209,6 +211,8 @@ class Schedule(Schema):
         idle = [key for key in others if getattr(self, key) != type(self).model_fields[key].default]
         if idle:
             raise ValueError(f"{', '.join(idle)}: without effect on the schedule {self.name!r}; leave it out")
+        if self.warmup_within and not self.warmup_epochs:
+            raise ValueError("warmup_within: without effect where warmup_epochs is 0; leave it out")
         return self
 
 

@@ -56,11 +56,16 @@ def make_optimizer(
 def learning_rate(config: Schedule, step: int, steps_per_epoch: int, epochs: int) -> float:
     """Return the factor on the learning rate at a step: linear warm-up, then the schedule's curve."""
     epoch = step / steps_per_epoch
-    if epoch < config.warmup_epochs:
-        return (step + 1) / (config.warmup_epochs * steps_per_epoch + 1)
+    warm = (step + 1) / (config.warmup_epochs * steps_per_epoch + 1) if epoch < config.warmup_epochs else 1.0
+    if config.warmup_within:
+        return warm * _curve(config, epoch, 0.0, epochs)
+    return warm if warm < 1 else _curve(config, epoch, config.warmup_epochs, epochs)
+
+
+def _curve(config: Schedule, epoch: float, begin: float, epochs: int) -> float:
+    """Return the schedule's curve at an epoch; a cosine falls from the epoch `begin` on."""
     if config.name == "cosine":
-        end = config.period_epochs or epochs
-        progress = (epoch - config.warmup_epochs) / max(end - config.warmup_epochs, 1e-9)
+        progress = (epoch - begin) / max((config.period_epochs or epochs) - begin, 1e-9)
         return config.final + (1 - config.final) * (1 + math.cos(math.pi * min(progress, 1.0))) / 2
     if config.name == "step":
         drops = max(0, math.floor((epoch - config.start_epoch) / config.step_epochs))

@@ -31,7 +31,8 @@ class CEFLNetAggregator(nn.Module):
 
     The paper does not say how the maps M_c = A_c R of several categories become the one vector that its eq. 9
     classifies; the maximum over maps and clips is the reading of eq. 8 that needs nothing more. No map is then
-    tied to a category, and `maps` may be any number.
+    tied to a category, `maps` may be any number, and the clips' weights, by which eq. 6 finds the emotion-rich one,
+    are the mean of the maps.
 
     The projection of attention's output, which eq. 1 lacks, does not change what one head can express: it merges
     with V's. The published classifier is a head with `hidden = [256, 128]` and `dropout = 0.4`.

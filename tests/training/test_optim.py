@@ -42,6 +42,15 @@ def test_warm_up_rises_linearly_and_meets_the_curve() -> None:
     assert set(curve[40:]) == {1.0}
 
 
+def test_a_warm_up_within_the_curve_multiplies_it_as_the_authors_of_ceflnet_have_it() -> None:
+    config = Schedule(name="cosine", warmup_epochs=10, warmup_within=True, period_epochs=160)
+    curve = rates(config, epochs=120, steps=1000)
+    for epoch in (0, 5, 9, 20, 60, 119):
+        theirs = min(1, (epoch + 1) / 10) * (1 + math.cos(math.pi * epoch / 160)) / 2  # one rate an epoch
+        last = curve[1000 * epoch + 999 if epoch < 10 else 1000 * epoch]
+        assert last == pytest.approx(theirs, abs=0.003)
+
+
 def test_steps_multiply_by_gamma_from_the_start_epoch_on() -> None:
     curve = rates(Schedule(name="step", step_epochs=2, gamma=0.5, start_epoch=4))
     assert [curve[epoch * 20] for epoch in range(10)] == [1, 1, 1, 1, 1, 1, 0.5, 0.5, 0.25, 0.25]
