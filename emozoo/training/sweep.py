@@ -151,7 +151,7 @@ def run_sweep(path: Path, overrides: Sequence[str], folder: Path | None, how: Ho
 
     Args:
         path: the sweep file.
-        overrides: assignments for all variants, before those of the file.
+        overrides: assignments for all variants, after those of the file.
         folder: sweeps/NAME if None.
         how: how the runs are carried out.
 
@@ -185,7 +185,7 @@ def plan(sweep: Sweep, source: str, overrides: Sequence[str], folder: Path) -> l
         folds = [*choose_folds(next(iter(recipes.values())).data, sweep.folds)]
     planned = []
     for fold, variant, seed in itertools.product(folds, variants, sweep.seeds):
-        own = (*overrides, *variant.overrides, f"train.seed={seed}")
+        own = (*variant.overrides, *overrides, f"train.seed={seed}")
         place = folder / variant.name / f"seed-{seed}"
         if fold is not None:
             own, place = (*own, f"data.fold={fold}"), fold_folder(place, fold)
@@ -198,7 +198,7 @@ def _recipes(variants: Sequence[Variant], source: str, overrides: Sequence[str])
     recipes, problems = {}, []
     for variant in variants:
         try:
-            recipes[variant.name] = load_recipe(source, (*overrides, *variant.overrides))
+            recipes[variant.name] = load_recipe(source, (*variant.overrides, *overrides))
         except RecipeError as error:
             problems.append(f"variant {variant.name!r}: {error}")
     if problems:

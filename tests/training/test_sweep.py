@@ -83,7 +83,7 @@ class TestTheFile:
     def test_a_value_of_the_grid_survives_being_written_as_an_assignment(self, value: Any) -> None:
         assert tomllib.loads(f"value = {toml(value)}")["value"] == value
 
-    def test_overrides_of_all_then_of_the_variant_then_the_seed_make_the_recipe(
+    def test_what_the_file_sets_then_the_command_line_then_the_seed_make_the_recipe(
         self, write, tmp_path
     ) -> None:
         path = write(
@@ -91,9 +91,14 @@ class TestTheFile:
         )
         (planned,) = plan(load_sweep(path), str(tmp_path / "tiny.toml"), ["train.batch_size=4"], tmp_path)
         train = planned.recipe.train
-        assert (train.epochs, train.batch_size, train.seed) == (5, 8, 7)
+        assert (train.epochs, train.batch_size, train.seed) == (5, 4, 7)
         assert planned.folder == tmp_path / "epochs=5" / "seed-7"
         assert load_recipe(planned.source, planned.overrides) == planned.recipe
+
+    def test_where_the_data_lie_is_kept_by_variants_that_name_another_reader(self, write, tmp_path) -> None:
+        path = write("set = [\"data={name='folders'}\"]\n")
+        (planned,) = plan(load_sweep(path), str(tmp_path / "tiny.toml"), ["data.root='photos'"], tmp_path)
+        assert (planned.recipe.data.name, planned.recipe.data.root) == ("folders", "photos")
 
     @pytest.mark.parametrize(
         ("text", "problem"),
