@@ -10,6 +10,7 @@ import re
 import warnings
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -141,13 +142,11 @@ def _download(model: HubModel, hub: Hub) -> Path:
     wanted += sorted(filter(OF_CARD.fullmatch, held))[:OF_CARD_LIMIT]
     with explained(str(model), hub.url(model.repo)), plain_names():
         for name in wanted:  # what is cached is not asked for
-            persistently(lambda name=name: _get(hub, model.repo, commit, name))
+            persistently(
+                partial(hub.api.hf_hub_download, model.repo, name, revision=commit, cache_dir=hub.cache)
+            )
     hub.remember(model, commit)
     return folder
-
-
-def _get(hub: Hub, repo: str, commit: str, name: str) -> None:
-    hub.api.hf_hub_download(repo, name, revision=commit, cache_dir=hub.cache)
 
 
 def _cached_instead(model: HubModel, hub: Hub, error: HubUnavailableError) -> Path:
@@ -214,13 +213,13 @@ def _check_pins(model: HubModel, folder: Path) -> None:
             raise CorruptModelError(f"{model}: {name} is not the file that the zoo pins (sha256 {sha256})")
 
 
-def cached_models(cache_dir: str | Path | None = None) -> list[dict[str, Any]]:
+def cached_models() -> list[dict[str, Any]]:
     """Return the emozoo models in the Hub's cache: name, commit, the revisions it is known as, bytes, folder."""
     from huggingface_hub import scan_cache_dir
     from huggingface_hub.errors import CacheNotFound
 
     try:
-        repos = scan_cache_dir(connect(cache_dir).cache).repos
+        repos = scan_cache_dir(connect().cache).repos
     except CacheNotFound:
         return []
     return [

@@ -7,7 +7,10 @@ from collections.abc import Sequence
 from emozoo.errors import DataError, suggest
 
 DIMENSIONS = ("valence", "arousal", "dominance")
-"""The three affective dimensions, in the order of every VAD array in emozoo; values lie in [-1, 1]."""
+"""The three affective dimensions, in the order of every VAD array in emozoo; values lie on `VAD_SCALE`."""
+
+VAD_SCALE = (-1.0, 1.0)
+"""The lowest and the highest value of a dimension."""
 
 FER2013_LABELS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 """The seven categories in the order of FER2013 (0..6)."""

@@ -243,7 +243,7 @@ def load(
     from emozoo.folder import load_model
 
     found = locate(source, revision)
-    folder, repo = _fetched(found, cache_dir, token, local_files_only)
+    folder, repo = _fetched(found, cache_dir=cache_dir, token=token, local_files_only=local_files_only)
     model = load_model(folder, device, dtype)
     if not isinstance(found, Path) and model.source is not None:
         name = found.name if isinstance(found, Entry) else str(found)
@@ -251,25 +251,18 @@ def load(
     return model
 
 
-def model_folder(
-    source: str | Path,
-    *,
-    revision: str | None = None,
-    cache_dir: str | Path | None = None,
-    token: str | bool | None = None,
-    local_files_only: bool = False,
-) -> Path:
+def model_folder(source: str | Path) -> Path:
     """Return the model folder that a name or path means, downloaded if need be; see `load`."""
-    return _fetched(locate(source, revision), cache_dir, token, local_files_only)[0]
+    return _fetched(locate(source))[0]
 
 
-def _fetched(
-    found: Entry | Path | HubModel,
-    cache_dir: str | Path | None,
-    token: str | bool | None,
-    local_files_only: bool,
-) -> tuple[Path, str | None]:
-    """Return a model folder, downloaded if need be, and the repository that it is a commit of, if it is."""
+def _fetched(found: Entry | Path | HubModel, **access: Any) -> tuple[Path, str | None]:
+    """Return a model folder, downloaded if need be, and the repository that it is a commit of, if it is.
+
+    Args:
+        found: what a name means.
+        access: to the Hub, as `emozoo.hub.fetch` takes it.
+    """
     if isinstance(found, Path):
         return found, None
     if isinstance(found, Entry):
@@ -278,8 +271,7 @@ def _fetched(
         if found.pin is None:
             raise WeightsUnavailableError(_no_weights(found))
         found = found.pin
-    folder = fetch(found, cache_dir=cache_dir, token=token, local_files_only=local_files_only)
-    return folder, found.repo
+    return fetch(found, **access), found.repo
 
 
 def called(source: str | Path, folder: Path) -> str:

@@ -74,7 +74,7 @@ def follow(detector: FaceDetector, frames: Iterable[np.ndarray]) -> np.ndarray |
         frames: n frames in turn, each uint8 (H, W, 3) RGB.
     """
     tracker, sightings, count = Tracker(), defaultdict[int, list[tuple[int, np.ndarray]]](list), 0
-    for number, found in enumerate(detector.detect_each(frames)):
+    for number, found in enumerate(map(detector.detect, frames)):
         for face, box in zip(tracker.update(number, found).tolist(), found.boxes, strict=True):
             sightings[face].append((number, box))
         count = number + 1

@@ -70,7 +70,8 @@ def compare(records: Sequence[Mapping[str, Any]], predictions: Sequence[Path | N
                 "`emozoo eval` and `emozoo train` write"
             )
     names = _distinct_names(records)
-    warnings = _differences(records, names)
+    loaded = {name: _read(path) for name, path in zip(names, predictions, strict=False) if path}
+    warnings = _differences(records, names, alike=len(loaded) == len(records) > 1 and _pair(loaded))
     rows: list[tuple[str, ...]] = [
         (key, *(_plain(record.get(key)) for record in records))
         for key in _SHOWN
@@ -81,7 +82,6 @@ def compare(records: Sequence[Mapping[str, Any]], predictions: Sequence[Path | N
         'Values with 95 % intervals. "(best)" stands only where the interval of the best overlaps no other, '
         "and only between comparable runs."
     )
-    loaded = {name: _read(path) for name, path in zip(names, predictions, strict=False) if path}
     paired = _paired(loaded) if len(loaded) > 1 else None
     return Comparison(Table("Runs side by side", ("", *names), tuple(rows), note), tuple(warnings), paired)
 
@@ -140,9 +140,14 @@ def _distinct_names(records: Sequence[Mapping[str, Any]]) -> list[str]:
     return [f"{name} ({i})" if names.count(name) > 1 else name for i, name in enumerate(names, 1)]
 
 
-def _differences(records: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[str]:
-    """Say in which respects the runs were not measured on the same thing."""
-    aspects: dict[str, list[Any]] = {key: [record.get(key) for record in records] for key in _SAME}
+def _differences(records: Sequence[Mapping[str, Any]], names: Sequence[str], *, alike: bool) -> list[str]:
+    """Say in which respects the runs were not measured on the same thing.
+
+    The fingerprint of images is that of their pixels as the model sees them: models of different sizes differ in it on
+    the same samples, which the predictions' ids and truths show to be `alike`.
+    """
+    same = [key for key in _SAME if not (alike and key == "fingerprint")]
+    aspects: dict[str, list[Any]] = {key: [record.get(key) for record in records] for key in same}
     for head in dict.fromkeys(head for record in records for head in record["heads"]):
         measured = [record["heads"].get(head) for record in records]
         aspects[f"n of {head}"] = [found and found["n"] for found in measured]
@@ -222,6 +227,11 @@ def _paired(loaded: Mapping[str, Columns]) -> Table:
                 )
     header = ("run, metric", "n", "difference", "95 % interval", "verdict")
     return Table(f"Paired differences from {first}", header, tuple(rows), " ".join(notes))
+
+
+def _pair(loaded: Mapping[str, Columns]) -> bool:
+    first, *others = loaded.values()
+    return not any(_unpairable(first, columns) for columns in others)
 
 
 def _unpairable(a: Columns, b: Columns) -> str:

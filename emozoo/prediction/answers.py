@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
-from emozoo.labels import DIMENSIONS
+from emozoo.labels import DIMENSIONS, VAD_SCALE
 
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom: pixels of the photo or of the video's frames."""
@@ -29,14 +29,15 @@ class Answer:
         probabilities: of each category, summing to 1.
         vad: predicted dimensions by name, each of the first head that has it, on `vad_scale`; None without a VAD
             head.
-        vad_scale: the scale of `vad`.
     """
+
+    vad_scale: ClassVar[tuple[float, float]] = VAD_SCALE
+    """The scale of `vad`."""
 
     heads: dict[str, dict[str, Any]]
     label: str | None = None
     probabilities: dict[str, float] | None = None
     vad: dict[str, float] | None = None
-    vad_scale: tuple[float, float] = (-1.0, 1.0)
 
     @property
     def confidence(self) -> float | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Lock
@@ -27,22 +27,6 @@ from emozoo.recipe import Part
 AUTO = "auto"
 
 
-class Turns:
-    """A lock that can be pickled and copied with what it guards; the copy is free, and nothing to the original."""
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-
-    def __enter__(self) -> None:
-        self._lock.acquire()
-
-    def __exit__(self, *error: object) -> None:
-        self._lock.release()
-
-    def __reduce__(self) -> tuple[type[Turns], tuple[()]]:
-        return Turns, ()
-
-
 @dataclass(frozen=True, slots=True)
 class FaceDetector:
     """A detector that is ready; threads may share it.
@@ -58,7 +42,7 @@ class FaceDetector:
     passed_over: dict[str, str]
     detector: Detector
     settings: Mapping[str, Any] = field(default_factory=dict)
-    _turns: Turns = field(default_factory=Turns, init=False, repr=False, compare=False)
+    _lock: Lock = field(default_factory=Lock, init=False, repr=False, compare=False)
 
     def detect(self, frame: np.ndarray) -> Faces:
         """Return the faces of a frame, the largest first.
@@ -71,7 +55,7 @@ class FaceDetector:
             ContractError: the detector gives what is no `Faces`.
         """
         rgb = as_rgb(frame)
-        with self._turns:  # dlib and OpenCV release Python's lock, and crash where two threads use one object
+        with self._lock:  # dlib and OpenCV release Python's lock, and crash where two threads use one object
             faces = self.detector.detect(rgb)
         if wrong := what_is_wrong(faces):
             raise ContractError(f"detector {self.name!r}: {wrong}")
@@ -80,10 +64,6 @@ class FaceDetector:
     def record(self) -> dict[str, Any]:
         """Return the name and all settings, as a record of a run keeps them."""
         return {"name": self.name, **self.settings}
-
-    def detect_each(self, frames: Iterable[np.ndarray]) -> Iterator[Faces]:
-        """Yield the faces of frame after frame, holding one at a time."""
-        return map(self.detect, frames)
 
 
 def open_detector(name: str = AUTO, **options: Any) -> FaceDetector:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
+from emozoo.labels import VAD_SCALE
 from emozoo.prediction.answers import Answer, Box, corners, place
 from emozoo.prediction.writers import Format, form_of, open_writer
 
@@ -124,6 +125,9 @@ class Timeline:
         damaged: what the video lacks, in words; None for a sound one.
         frame_rate: frames a second that a folder of frames was said to have; None for a file.
     """
+
+    vad_scale: ClassVar[tuple[float, float]] = VAD_SCALE
+    """The scale of `vad`."""
 
     source: str
     detector: str | None

@@ -30,7 +30,7 @@ _Cell = tuple[float, float, float]
 """Start and end in seconds, and an intensity, where 1 is an even share."""
 
 
-def draw_timeline(path: Path, timeline: Timeline, *, title: str = "") -> None:
+def draw_timeline(path: Path, timeline: Timeline) -> None:
     """Draw what a model says of a video, for each of the faces that are seen most.
 
     Each has a row of frames; the activation map, darker where the model finds more of the expression, with the located
@@ -40,7 +40,6 @@ def draw_timeline(path: Path, timeline: Timeline, *, title: str = "") -> None:
     Args:
         path: the PNG file.
         timeline: of a video, which must still lie where it was.
-        title: a heading; by default the video's name.
 
     Raises:
         DataError: the video cannot be read any more.
@@ -51,7 +50,7 @@ def draw_timeline(path: Path, timeline: Timeline, *, title: str = "") -> None:
     panels = [_panels(track) for track in tracks]
     heights = [sum(rows.values()) for rows in panels] or [0.6]
     with picture(path, (11.5, sum(heights) + 0.5 * len(heights) + 0.3)) as figure:
-        figure.suptitle(title or f"{Path(timeline.source).name}, {timeline.seconds:.1f} s", x=0.01, ha="left")
+        figure.suptitle(f"{Path(timeline.source).name}, {timeline.seconds:.1f} s", x=0.01, ha="left")
         parts: Any = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
         if not tracks:
             parts[0].text(0.01, 0.5, "no face found")

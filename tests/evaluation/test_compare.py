@@ -194,6 +194,20 @@ def test_other_samples_or_other_truths_are_not_paired(
     assert text in paired.note
 
 
+def test_models_that_see_the_same_samples_in_other_sizes_are_comparable(
+    tmp_path: Path, scores: tuple
+) -> None:
+    records = [a_record("a"), a_record("b", (0.9, [0.88, 0.92]), fingerprint="bad")]
+    files = [write_predictions(tmp_path / f"{name}.parquet", *scores) for name in "ab"]
+    found = compare(records, files)
+    assert found.warnings == ()
+    assert "(best)" in "".join(cells(found, "emotion: accuracy (WAR)"))
+    files[1] = write_predictions(
+        tmp_path / "c.parquet", *scores, id=[f"other{n}" for n in range(len(scores[0]))]
+    )
+    assert compare(records, files).warnings == ("fingerprint differs (a: f00; b: bad)",)
+
+
 def test_one_file_of_predictions_pairs_nothing(tmp_path: Path, scores: tuple) -> None:
     files = [None, write_predictions(tmp_path / "b.parquet", *scores)]
     assert compare([a_record("a"), a_record("b")], files).paired is None

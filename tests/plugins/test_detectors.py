@@ -88,8 +88,8 @@ def test_both_say_of_every_frame_of_the_videos_that_is_tried_whether_a_face_is_t
     index = sorted(number for number in {*range(0, frames, 30), frames - 1, *around} if 0 <= number < frames)
     shown = [int(number in faces) for number in index]
     pixels = read_frames(real_data / "media" / name, np.asarray(index)).pixels
-    assert [len(found) for found in yunet.detect_each(pixels)] == shown
-    assert [len(found) for found in dlib.detect_each(pixels)] == shown
+    assert [len(found) for found in map(yunet.detect, pixels)] == shown
+    assert [len(found) for found in map(dlib.detect, pixels)] == shown
 
 
 def test_the_boxes_of_both_detectors_mean_the_same(yunet, dlib, real_data):

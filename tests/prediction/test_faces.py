@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
-import pickle
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -199,20 +197,6 @@ def test_the_faces_of_a_frame_come_the_largest_first_and_a_grey_frame_is_a_frame
         assert finder.detector.frame.tolist() == np.stack([grey] * 3, -1).tolist()
 
 
-def test_frames_are_looked_at_one_after_the_other():
-    seen = []
-
-    class Lists:
-        def detect(self, frame: np.ndarray) -> Faces:
-            seen.append(frame[0, 0, 0])
-            return Faces(np.zeros((0, 4), np.float32), np.zeros(0, np.float32))
-
-    faces = FaceDetector("lists", {}, Lists()).detect_each(np.full((4, 4), n, np.uint8) for n in range(1000))
-    assert seen == []
-    assert len(next(faces)) == len(next(faces)) == 0
-    assert seen == [0, 1]
-
-
 class Busy:
     """A detector that notes how many threads are in it at most."""
 
@@ -239,9 +223,6 @@ def test_what_keeps_threads_apart_is_no_part_of_what_a_detector_is():
     finder = FaceDetector("busy", {}, busy, {"threshold": 1})
     assert finder == FaceDetector("busy", {}, busy, {"threshold": 1})
     assert "lock" not in repr(finder).lower()
-    for twin in (copy.deepcopy(finder), pickle.loads(pickle.dumps(finder)), replace(finder, name="other")):
-        assert len(twin.detect(FRAME)) == 0
-        assert twin.settings == finder.settings
 
 
 def test_a_detector_that_many_threads_ask_for_is_opened_once(monkeypatch):

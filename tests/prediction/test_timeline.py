@@ -51,6 +51,7 @@ def test_every_face_is_followed_under_its_own_number(model: EmotionModel, tmp_pa
         walking.probabilities,
         walking.vad,
     )
+    assert found.vad_scale == walking.vad_scale == (-1, 1)
 
 
 def test_a_face_that_comes_back_after_long_has_a_new_number(model: EmotionModel, tmp_path: Path) -> None:
