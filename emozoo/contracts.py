@@ -43,6 +43,11 @@ VIDEO_SUFFIXES = frozenset(
 )
 """Suffixes of the files that are videos."""
 
+UNREAD_SUFFIXES = frozenset(
+    {".heic", ".heif", ".avif", ".jxl", ".jp2", ".cr3", ".mxf", ".vob", ".m2v", ".f4v", ".rm", ".rmvb"}
+)
+"""Suffixes of photos and videos that are not read; none of a folder is left out without a word."""
+
 FRAME_LIMIT = 1 << 26
 """Pixels a frame above which a video is refused undecoded (FFmpeg's option `max_pixels`); 8K has half of it."""
 

@@ -22,6 +22,11 @@ def _escaped(sign: str) -> str:
     return "".join(f"\\u{units[place : place + 2].hex()}" for place in range(0, len(units), 2))
 
 
+def shortened(name: str) -> str:
+    """Return a name as errors show it: what is no path may have megabytes, as a data: URL does."""
+    return name if len(name) <= 255 else f"{name[:99]}... ({len(name):,} characters)"
+
+
 class Printable:
     """A stream to which only signs that show are written; in all else it is the one that it writes to."""
 

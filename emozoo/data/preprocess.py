@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from emozoo.contracts import IMAGE_FORMATS
+from emozoo.contracts import IMAGE_FORMATS, UNREAD_SUFFIXES
 from emozoo.errors import ContractError, DataError, RecipeError, suggest
-from emozoo.prediction.inputs import UNREAD_SUFFIXES, shortened
+from emozoo.printable import shortened
 from emozoo.recipe import Preprocess
 
 if TYPE_CHECKING:
@@ -135,13 +135,16 @@ def open_image(media: Any, name: str = "image") -> Image:
     from PIL import Image as pil
 
     if isinstance(media, torch.Tensor):
+        if media.is_meta or media.layout != torch.strided:
+            kind = "meta" if media.is_meta else "sparse"
+            raise DataError(f"{name}: a {kind} tensor has no pixels to read; give a dense one")
         tensor = media.detach().cpu()
         tensor = tensor.float() if tensor.is_floating_point() else tensor
         media = (tensor.permute(1, 2, 0) if tensor.ndim == 3 else tensor).numpy()
     if isinstance(media, np.ndarray):
         return _from_array(media, name)
     if isinstance(media, str | Path) and not os.path.isfile(media):
-        raise DataError(f"{shortened(name)}: {_absent(media)}")
+        raise DataError(f"{shortened(name)}: {absent(media)}")
     binary = hasattr(media, "read") and not isinstance(media, io.TextIOBase)
     if not binary and not isinstance(media, str | Path | bytes | pil.Image):
         raise DataError(
@@ -166,15 +169,17 @@ def open_image(media: Any, name: str = "image") -> Image:
         raise DataError(f"{name}: damaged image ({type(error).__name__}: {error})") from error
 
 
-def _absent(path: str | Path) -> str:
+def absent(path: str | Path) -> str:
     """Say why there is no file to read at a path."""
+    if "://" in str(path):
+        return "addresses are not fetched; download it first"
     try:
         os.stat(path)
     except (FileNotFoundError, NotADirectoryError, ValueError):
         pass
     except OSError as error:
         return error.strerror or str(error)
-    return f"there is no file {path}"
+    return f"there is no file {path}" if path != "" else "an empty path is no file"
 
 
 def _kind(media: Any) -> str:

@@ -9,13 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from emozoo.contracts import IMAGE_SUFFIXES, VIDEO_SUFFIXES
+from emozoo.contracts import FRAME_SUFFIXES, IMAGE_SUFFIXES, UNREAD_SUFFIXES, VIDEO_SUFFIXES
 from emozoo.errors import DataError
+from emozoo.printable import shortened
 
-UNREAD_SUFFIXES = frozenset(
-    {".heic", ".heif", ".avif", ".jxl", ".jp2", ".cr3", ".mxf", ".vob", ".m2v", ".f4v", ".rm", ".rmvb"}
-)
-"""Suffixes of photos and videos that are not read; none of a folder is left out without a word."""
 MEDIA_SUFFIXES = IMAGE_SUFFIXES | VIDEO_SUFFIXES | UNREAD_SUFFIXES
 """Suffixes of the files that are taken from a folder to predict."""
 
@@ -23,7 +20,7 @@ MEDIA_SUFFIXES = IMAGE_SUFFIXES | VIDEO_SUFFIXES | UNREAD_SUFFIXES
 def expand(
     source: Any, suffixes: frozenset[str] = IMAGE_SUFFIXES, *, frames: bool = False
 ) -> list[Any] | None:
-    """Return the media that a list, folder or glob pattern stands for; None for a single one.
+    """Return the media that a list, folder or glob pattern stands for, hidden files left out; None for a single one.
 
     Args:
         source: what was given.
@@ -37,19 +34,21 @@ def expand(
         return list(source)
     if not isinstance(source, str | Path) or source == "":
         return None
+    source = os.path.expanduser(source)
     path = Path(source)
     if os.path.isdir(path):  # where Path.is_dir raises, of names that are too long or may not be looked at
         if frames and _holds_frames(path):
             return None
         files = suffixes - IMAGE_SUFFIXES if frames else suffixes
-        found = [p for p in sorted(path.rglob("*")) if _is_medium(p, files, frames)]
+        visible = [p for p in sorted(path.rglob("*")) if not _hidden(p.relative_to(path))]
+        found = [p for p in visible if _is_medium(p, files, frames)]
         if not found:
             raise DataError(
                 f"{path} holds no {_called(suffixes)} ({', '.join(sorted(files - UNREAD_SUFFIXES))})"
             )
         return found
-    if not os.path.exists(path) and glob.has_magic(str(source)):
-        matches = [Path(match) for match in sorted(glob.glob(str(source), recursive=True))]
+    if not os.path.exists(path) and glob.has_magic(source):
+        matches = [Path(match) for match in sorted(glob.glob(source, recursive=True))]
         found = [str(p) for p in matches if os.path.isfile(p) or (frames and _holds_frames(p))]
         if not found:
             raise DataError(f"no file matches {source}")
@@ -66,7 +65,7 @@ def is_video(item: Any, *, frames: bool = False) -> bool:
 
 def name_of(item: Any, otherwise: str) -> str:
     """Return what something given is called; a file name that is not UTF-8 could not be written down as it is."""
-    if not isinstance(item, str | Path):
+    if not isinstance(item, str | Path) or item == "":
         return otherwise
     return str(item).encode(errors="backslashreplace").decode()
 
@@ -80,21 +79,22 @@ def reading(name: str) -> Generator[None]:
         raise DataError(f"{shortened(name)}: {error.strerror or error}") from error
 
 
-def shortened(name: str) -> str:
-    """Return a name as errors show it: what is no path may have megabytes, as a data: URL does."""
-    return name if len(name) <= 255 else f"{name[:99]}... ({len(name):,} characters)"
-
-
 def _is_medium(path: Path, files: frozenset[str], frames: bool) -> bool:
     if os.path.isdir(path):
         return frames and _holds_frames(path)
     return path.suffix.lower() in files and os.path.isfile(path)
 
 
+def _hidden(path: Path) -> bool:
+    """Whether a file, or a folder that it lies in, is hidden; a Mac's archives hold such a twin of every photo."""
+    return any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
+
+
 def _holds_frames(path: Path) -> bool:
-    """Whether a folder holds images; one that cannot be listed counts as a video, which then cannot be read."""
+    """Whether a folder holds frames; one that cannot be listed counts as a video, which then cannot be read."""
     try:
-        return any(Path(name).suffix.lower() in IMAGE_SUFFIXES for name in os.listdir(path))
+        files = [Path(name) for name in os.listdir(path) if not name.startswith(".")]
+        return any(file.suffix.lower() in FRAME_SUFFIXES for file in files)
     except NotADirectoryError:
         return False
     except OSError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from numbers import Integral
@@ -12,6 +13,7 @@ from emozoo.errors import DataError
 from emozoo.prediction.answers import Answer, Box, corners, place, said
 from emozoo.prediction.inputs import MEDIA_SUFFIXES, expand, is_video, name_of, reading
 from emozoo.prediction.writers import Format, form_of, open_writer
+from emozoo.printable import shortened
 
 if TYPE_CHECKING:
     from emozoo.data.preprocess import TTA
@@ -120,7 +122,8 @@ def predict(
     batch_size: int,
 ) -> Prediction | Timeline | Predictions:
     """Predict one source or many; see `EmotionModel.predict`."""
-    many = expand(source, MEDIA_SUFFIXES, frames=windowing.frame_rate is not None)
+    lazy = isinstance(source, Iterator) and not hasattr(source, "read")  # an open file is an iterator, too
+    many = source if lazy else expand(source, MEDIA_SUFFIXES, frames=windowing.frame_rate is not None)
     options: Any = {"faces": faces, "windowing": windowing, "tta": tta, "batch_size": batch_size}
     if many is None:
         [item] = stream(model, [source], name="image", **options)
@@ -177,17 +180,21 @@ def stream(
 def _results(
     photos: Photos, media: Iterable[Any], windowing: Windowing, name: str | None
 ) -> Iterator[Prediction | Timeline | Failure]:
+    from emozoo.data.preprocess import absent
     from emozoo.prediction.videos import predict_video
 
     how: Any = {"tta": photos.tta, "batch_size": photos.batch_size}
     for position, item in enumerate(media):
         called = name_of(item, name or f"image {position}")
+        item = os.path.expanduser(item) if isinstance(item, str | Path) else item
         if not is_video(item, frames=windowing.frame_rate is not None):
             yield from photos.add(item, called)
             continue
         yield from photos.flush()
         try:
             with reading(called):
+                if not os.path.exists(item):
+                    raise DataError(f"{shortened(called)}: {absent(item)}")
                 seen = predict_video(photos.model, Path(item), photos.detector, windowing, **how)
             yield seen
         except DataError as error:

@@ -6,10 +6,12 @@ window are held, and windows go through the model as they fill a batch.
 
 from __future__ import annotations
 
+import math
 from array import array
 from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -62,17 +64,17 @@ class Windowing:
     frame_rate: float | None = None
 
     def __post_init__(self) -> None:
-        if self.window is not None and not 0 <= self.window < float("inf"):
+        if self.window is not None and not (_is_finite(self.window) and self.window >= 0):
             raise DataError(
-                f"window is {self.window}: it is a number of seconds, or 0 for each frame by itself"
+                f"window is {self.window!r}: it is a number of seconds, or 0 for each frame by itself"
             )
-        if self.hop is not None and not (0 < self.hop < float("inf")):
-            raise DataError(f"hop is {self.hop}: windows start so many seconds apart, more than 0")
-        if self.every < 1:
-            raise DataError(f"every is {self.every}: every n-th frame is looked at, n from 1")
-        if self.frame_rate is not None and not 0 < self.frame_rate < float("inf"):
+        if self.hop is not None and not (_is_finite(self.hop) and self.hop > 0):
+            raise DataError(f"hop is {self.hop!r}: windows start so many seconds apart, more than 0")
+        if not isinstance(self.every, Integral) or self.every < 1:
+            raise DataError(f"every is {self.every!r}: every n-th frame is looked at, n from 1")
+        if self.frame_rate is not None and not (_is_finite(self.frame_rate) and self.frame_rate > 0):
             raise DataError(
-                f"frame_rate is {self.frame_rate}: folders hold so many frames a second, more than 0"
+                f"frame_rate is {self.frame_rate!r}: folders hold so many frames a second, more than 0"
             )
 
     def of(self, model: EmotionModel) -> tuple[float, float]:
@@ -81,6 +83,10 @@ class Windowing:
         window = self.window if self.window is not None else VIDEO_WINDOW if video else IMAGE_WINDOW
         hop = self.hop if self.hop is not None else window / 2 if video else window
         return window, hop if window else 0.0
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, Real) and math.isfinite(value)
 
 
 class FaceCrop(NamedTuple):

@@ -129,7 +129,14 @@ def test_a_prediction_is_the_softmax_and_the_values_of_the_outputs(model: Emotio
         (None, "cannot read a NoneType"),
         (b"", "not an image that can be read"),
         ("nowhere.png", "nowhere.png: there is no file nowhere.png"),
-        ("", "there is no file"),
+        ("", "image: an empty path is no file"),
+        ("https://example.org/a.jpg", "addresses are not fetched; download it first"),
+        (
+            "https://example.org/a.mp4",
+            "https://example.org/a.mp4: addresses are not fetched; download it first",
+        ),
+        (torch.zeros(5, 5, device="meta"), "a meta tensor has no pixels to read"),
+        (torch.zeros(5, 5).to_sparse(), "a sparse tensor has no pixels to read"),
     ],
 )
 def test_what_is_no_photo_is_refused_with_what_is_wanted(
@@ -154,6 +161,14 @@ def test_a_photo_that_breaks_only_when_it_is_decoded_raises_too(model: EmotionMo
         crops(model, Image.open(path))
 
 
+def test_a_path_may_begin_with_the_home_folder(
+    model: EmotionModel, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(folder.parent))
+    assert close(crops(model, "~/photos/a.png"), crops(model, folder / "a.png"))
+    assert len(crops(model, "~/photos")) == len(crops(model, "~/photos/**/*.[pP][nN][gG]")) == 5
+
+
 # --- many photos ----------------------------------------------------------------------------------------------
 
 
@@ -172,6 +187,28 @@ def test_a_list_keeps_its_order_and_what_is_broken_in_it_stops_nothing(
     assert all(close(one, two) for one, two in zip(found, alone, strict=True))
 
 
+def test_an_iterator_is_taken_as_it_comes(model: EmotionModel, folder: Path) -> None:
+    taken: list[str] = []
+
+    def pictures() -> Iterator[Path]:
+        for name in "abd":
+            taken.append(name)
+            yield folder / f"{name}.png"
+
+    found = stream(model, pictures(), faces="none", batch_size=1)
+    next(found)
+    assert taken == ["a"]
+    assert [item.source for item in crops(model, pictures())] == [str(folder / f"{n}.png") for n in "abd"]
+
+
+def test_hidden_files_of_a_folder_are_left_out(model: EmotionModel, folder: Path) -> None:
+    expected = [item.source for item in crops(model, folder)]
+    for name in ("._a.png", ".thumbs/a.png", "__MACOSX/a.png"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        shutil.copy(folder / "a.png", folder / name)
+    assert [item.source for item in crops(model, folder)] == expected
+
+
 def test_a_path_that_the_system_does_not_take_stops_nothing(model: EmotionModel, folder: Path) -> None:
     long = "x" * 300
     sources = [
@@ -187,7 +224,7 @@ def test_a_path_that_the_system_does_not_take_stops_nothing(model: EmotionModel,
     assert [failure.source for failure in found.errors] == [str(source) for source in sources[1:5]]
     reasons = [failure.reason for failure in found.errors]
     assert reasons[0].endswith(": File name too long")
-    assert "there is no video file or folder of frames" in reasons[1]
+    assert reasons[1].endswith(": File name too long")
     assert "there is no file nul" in reasons[2]
     if os.path.exists("/proc/self/mem"):
         assert reasons[3] == "/proc/self/mem: Input/output error"

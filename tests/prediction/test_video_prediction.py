@@ -122,6 +122,8 @@ def test_defaults_are_four_seconds_for_models_of_videos_and_one_for_models_of_im
     ("options", "message"),
     [
         ({"window": -1}, r"window is -1: it is a number of seconds, or 0"),
+        ({"window": "2"}, r"window is '2': it is a number of seconds, or 0"),
+        ({"every": 2.5}, r"every is 2.5: every n-th frame is looked at, n from 1"),
         ({"window": float("nan")}, "window is nan"),
         ({"hop": 0}, r"hop is 0: windows start so many seconds apart, more than 0"),
         ({"every": 0}, r"every is 0: every n-th frame is looked at, n from 1"),
