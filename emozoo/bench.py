@@ -119,9 +119,8 @@ def _config(name: str) -> tuple[Any, Path | None]:
     from emozoo.recipe import load_recipe
 
     found = locate(name)
-    if (
-        isinstance(found, Entry) and found.weights is None
-    ):  # what is only on the Hub need not be fetched for this
+    # what is only on the Hub need not be fetched for this
+    if isinstance(found, Entry) and found.weights is None:
         return load_recipe(found.recipe_file).model, None
     folder = model_folder(name)
     return load_model(folder, "cpu").config, folder

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from emozoo.card import BEGIN, END, json_yaml
-from emozoo.card_text import HERE
+from emozoo.card import BEGIN, END, HERE, json_yaml
 from emozoo.errors import ConversionError
 from emozoo.recipe import Recipe, load_recipe
 

@@ -11,14 +11,14 @@ from emozoo.recipe import ModelConfig
 
 
 def count_parameters(model: nn.Module) -> int:
-    """Return the number of trainable values."""
+    """Return how many values all parameters hold."""
     return sum(parameter.numel() for parameter in model.parameters())
 
 
 def count_macs(config: ModelConfig) -> int:
     """Return the multiply-accumulates of one image (1, C, crop, crop), counted on the meta device.
 
-    Of a model that samples videos, those of one video of 105 frames in testing. Convolutions, linear layers and
+    For a model that samples videos: of one video of 105 frames, sampled as in testing. Convolutions, linear layers and
     attention are counted, normalisation and activations are not.
     """
     from torch.utils.flop_counter import FlopCounterMode

@@ -123,7 +123,7 @@ def _examine(component: registry.Component, limit: float) -> Diagnosis:
 
 def _missing_requirements(distribution: str) -> Iterator[str]:
     """Yield which requirements of a distribution the environment does not meet."""
-    from importlib.metadata import PackageNotFoundError, requires, version
+    from importlib.metadata import requires
 
     from packaging.requirements import InvalidRequirement, Requirement
 
@@ -135,13 +135,9 @@ def _missing_requirements(distribution: str) -> Iterator[str]:
             continue
         if wanted.marker is not None and not wanted.marker.evaluate({"extra": ""}):
             continue
-        try:
-            installed = version(wanted.name)
-        except PackageNotFoundError:
-            installed = None
-        if installed is None or not wanted.specifier.contains(installed, prereleases=True):
+        if there := registry.unmet(wanted):
             needed = f"{wanted.name}{wanted.specifier}"
-            yield f'needs {needed} ({installed or "not installed"}): pip install "{needed}"'
+            yield f'needs {needed} ({there}): pip install "{needed}"'
 
 
 def _with_import(found: Diagnosis, component: registry.Component, limit: float) -> Diagnosis:

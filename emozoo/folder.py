@@ -20,6 +20,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from emozoo import registry
 from emozoo.device import Dtype, resolve_device, resolve_dtype
 from emozoo.errors import (
     ContractError,
@@ -325,22 +326,12 @@ def check_requirements(requires: Mapping[str, Any], folder: Path) -> None:
             raise CorruptModelError(
                 f"{folder / CONFIG}: requires.{name} is {versions!r}, no version range. {_WAY_OUT}"
             )
-        installed = _installed(name)
-        if installed is None or not wanted.specifier.contains(installed, prereleases=True):
-            lacking[f"{name}{versions}"] = installed or "not installed"
+        if there := registry.unmet(wanted):
+            lacking[f"{name}{versions}"] = there
     if lacking:
-        found = ", ".join(f"{wanted} ({installed})" for wanted, installed in lacking.items())
+        found = ", ".join(f"{wanted} ({there})" for wanted, there in lacking.items())
         quoted = " ".join(f'"{wanted}"' for wanted in lacking)
         raise MissingPluginError(f"{folder} needs {found}: pip install {quoted}")
-
-
-def _installed(name: str) -> str | None:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
 
 
 def verify_golden(model: EmotionModel, folder: Path) -> float:

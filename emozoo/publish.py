@@ -17,7 +17,7 @@ from emozoo.errors import EmozooError, HubError, ModelNotFoundError, OfflineErro
 from emozoo.hashing import sha256
 from emozoo.hub import parse
 from emozoo.hub_client import COMMIT, Hub, connect, explained, persistently, plain_names
-from emozoo.layout import CARD, RECORDS, RUN
+from emozoo.layout import CARD, PICTURES, RECORDS, RUN
 from emozoo.proof import check_folder, copied, proved
 from emozoo.trees import RECORD_LIMIT, read_tree
 
@@ -37,7 +37,7 @@ class Plan:
         files: each file's content, or where it is.
         head: the commit that the push builds on; None where the repository is yet to be made.
         changed: the files that the Hub does not hold as they are here.
-        removed: the record, records and pictures of an older model that this one does not have.
+        removed: files on the Hub that speak of an older model (records, pictures) and have no counterpart here.
         notes: what else a user should know.
     """
 
@@ -113,9 +113,8 @@ def push(
     """
     hub, folder = connect(token=token), Path(folder)
     check_folder(folder)
-    with (
-        tempfile.TemporaryDirectory() as place
-    ):  # what is proved is what is published, whatever happens to the folder
+    # what is proved is what is published, whatever happens to the folder
+    with tempfile.TemporaryDirectory() as place:
         plan = plan_push(
             copied(folder, Path(place)), repo,
             private=private, pr=pr, tag=tag, collection=collection, gated=gated, token=token,
@@ -242,9 +241,8 @@ def _compare(plan: Plan, info: Any, hub: Hub, private: bool) -> Plan:
         notes.append(f"{hub.url(plan.repo)} exists and stays {kind}; its settings page changes that")
     changed = tuple(name for name, data in files.items() if name not in there or not _same(there[name], data))
     card = _bytes(files[CARD]).decode()
-    kept = {
-        name for name in there if name.startswith("pictures/") and name in card
-    }  # put there by hand, and shown
+    # pictures that were put there by hand, and are shown
+    kept = {name for name in there if name.startswith(f"{PICTURES}/") and name in card}
     removed = tuple(name for name in there if _OF_A_MODEL.fullmatch(name) and name not in kept | files.keys())
     return Plan(plan.repo, files, info.sha, changed, removed, tuple(notes))
 

@@ -31,6 +31,8 @@ from emozoo.options import check_options, nested_kinds, option_names, plain_opti
 if TYPE_CHECKING:
     from importlib.metadata import Distribution, EntryPoint
 
+    from packaging.requirements import Requirement
+
 HOME = "emozoo"
 """The distribution whose components are never shadowed."""
 
@@ -366,9 +368,25 @@ def build(kind: str, name: str, options: Mapping[str, Any], *context: Any, where
 
 def requirement_of(component: Component) -> dict[str, str]:
     """Return the distribution and version range that a saved model needs for a component."""
+    return {component.distribution: compatible_range(component.version)}
+
+
+def compatible_range(version: str) -> str:
+    """Return the range of versions from one on that are meant to work in its place: "0.1.2" -> ">=0.1.2,<0.2"."""
     from packaging.version import Version
 
-    version = Version(component.version)
-    upper = f"0.{version.minor + 1}" if version.major == 0 else f"{version.major + 1}"
-    epoch = f"{version.epoch}!" if version.epoch else ""
-    return {component.distribution: f">={version.public},<{epoch}{upper}"}
+    lowest = Version(version)
+    upper = f"0.{lowest.minor + 1}" if lowest.major == 0 else f"{lowest.major + 1}"
+    epoch = f"{lowest.epoch}!" if lowest.epoch else ""
+    return f">={lowest.public},<{epoch}{upper}"
+
+
+def unmet(wanted: Requirement) -> str | None:
+    """Return what is there instead of what is required, a version or "not installed"; None where it is met."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        installed = version(wanted.name)
+    except PackageNotFoundError:
+        return "not installed"
+    return None if wanted.specifier.contains(installed, prereleases=True) else installed

@@ -85,8 +85,7 @@ def _values(distribution: str, kind: str) -> dict[str, str]:
 
     short = distribution.removeprefix("emozoo-")
     words = [word for word in short.split("-") if word]
-    major, minor = (int(part) for part in __version__.split(".")[:2])
-    upper = f"0.{minor + 1}" if major == 0 else f"{major + 1}"
+    series = ".".join(__version__.split(".")[:2])
     use = Template(USE[kind]).substitute(short=f'"{short}"', folder=f'"data/{short}"')
     cls = "".join(word.capitalize() for word in words)
     return {
@@ -98,7 +97,7 @@ def _values(distribution: str, kind: str) -> dict[str, str]:
         "kind": kind,
         "article": "an" if kind == "aggregator" else "a",
         "group": registry.GROUPS[kind],
-        "range": f">={major}.{minor},<{upper}",
+        "range": registry.compatible_range(series),
         "options": OPTIONS.get(kind, ""),
         "use": use,
         "language": "" if kind == "detector" else "toml",

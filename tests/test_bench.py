@@ -149,7 +149,7 @@ def test_the_command_measures_every_way_in_processes_of_their_own(tmp_path, monk
     files = tmp_path / "found.json", tmp_path / "picture.png"
     arguments = ["bench", f"dir:{folder}", "--batch", "4", "--batch", "1", "--threads", "1"]
     done = CliRunner().invoke(
-        app, [*arguments, "--json", str(files[0]), "--plot", str(files[1])], catch_exceptions=False
+        app, [*arguments, "--output", str(files[0]), "--plot", str(files[1])], catch_exceptions=False
     )
     found = json.loads(files[0].read_text())
     (model,) = found["models"]
@@ -201,7 +201,7 @@ def test_a_process_runs_no_file_of_the_folder_that_it_is_started_in(tmp_path, mo
     assert "batches" in benchmark._in_process(Task("quickstart", "fp32", (1,), 1, str(tmp_path)))
 
 
-@pytest.mark.parametrize("option", ["--json", "--plot"])
+@pytest.mark.parametrize("option", ["--output", "--plot"])
 def test_a_file_that_could_not_be_written_is_refused_before_anything_is_measured(
     tmp_path, monkeypatch, option
 ):

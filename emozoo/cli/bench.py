@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import typer
@@ -16,15 +15,16 @@ def bench(
         [1, 32], "--batch", min=1, help="Batch size; may be given several times."
     ),
     threads: int | None = typer.Option(None, "--threads", min=1, help="All cores if not given."),
-    to_json: Path | None = typer.Option(None, "--json", help="Write what was measured to a file."),
+    output: Path | None = typer.Option(None, "--output", help="Write what was measured to a JSON file."),
     plot: Path | None = typer.Option(None, "--plot", help="Draw a picture, a PNG file."),
 ) -> None:
     """Measure models on this machine's processor: size, latency, throughput and memory, in several ways of running."""
     from emozoo.bench import bench as measure
     from emozoo.bench import draw, rows
     from emozoo.cli.output import check_targets, table
+    from emozoo.trees import write_tree
 
-    check_targets({"--json": to_json, "--plot": plot})
+    check_targets({"--output": output, "--plot": plot})
     found = measure(names, batch, threads)
     machine = found["machine"]
     typer.echo(f"{machine['processor']}, {machine['cores']} cores, threads: {found['threads']}")
@@ -37,7 +37,7 @@ def bench(
     columns = ("model", "variant", "batch", "latency ms", "quartiles", "per second", "peak MiB")
     for line in table(columns, [dict.fromkeys(columns, "") | row for row in rows(found)]):
         typer.echo(line)
-    if to_json is not None:
-        to_json.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    if output is not None:
+        write_tree(output, found)
     if plot is not None:
         draw(found, plot)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from emozoo.cli.train import READER_OPTIONS
+from emozoo.cli.options import READER_OPTIONS
 
 app = typer.Typer(help="Datasets on disk.", no_args_is_help=True, rich_markup_mode=None)
 

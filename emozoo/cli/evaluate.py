@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 import typer
 
-from emozoo.cli.train import READER_OPTIONS
+from emozoo.cli.options import READER_OPTIONS
 
 if TYPE_CHECKING:
     from emozoo.provenance import Source

@@ -15,20 +15,17 @@ def export(
     name: str = typer.Argument(help="A zoo name, hub:ORG/NAME[@REVISION], or dir:FOLDER."),
     form: str = typer.Option("onnx", "--format", help="onnx, torch-export or openvino."),
     out: Path | None = typer.Option(None, "--out", help="The file; NAME.onnx and the like if not given."),
-    int8: bool = typer.Option(False, "--int8", help="Quantise to 8 bits, with --calibrate."),
-    calibrate: Path | None = typer.Option(
-        None, "--calibrate", help="Images for --int8: a dataset, or a folder of photos of faces."
+    int8: Path | None = typer.Option(
+        None,
+        "--int8",
+        metavar="IMAGES",
+        help="Quantise to 8 bits, calibrated on a dataset or a folder of photos of faces.",
     ),
 ) -> None:
     """Write a model as one file that runs without emozoo; it is checked against the golden outputs first."""
-    from emozoo.errors import ExportError
     from emozoo.export import export_model
 
-    if int8 and calibrate is None:
-        raise ExportError("--int8 needs images to calibrate with: --calibrate DATASET, or a folder of photos")
-    if calibrate is not None and not int8:
-        raise ExportError("--calibrate is for --int8")
-    done = export_model(name, form, out, calibrate)
+    done = export_model(name, form, out, int8)
     typer.echo(f"{done.path}: {done.size / 1e6:.1f} MB, {done.description['precision']}")
     for key, shape in done.description["inputs"].items():
         kind = "bool" if key == "mask" else "uint8"

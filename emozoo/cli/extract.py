@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from emozoo.cli.train import ASSIGNMENTS, data_root
+from emozoo.cli.options import ASSIGNMENTS, data_root
 
 
 def extract(

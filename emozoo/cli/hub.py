@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -78,12 +77,12 @@ def download(name: str = typer.Argument(help="A zoo name, or hub:ORG/NAME[@REVIS
 
 def cache(as_json: bool = typer.Option(False, "--json", help="Print JSON.")) -> None:
     """List the emozoo models in the Hub's cache; `hf cache rm` removes them."""
-    from emozoo.cli.output import table
+    from emozoo.cli.output import echo_json, table
     from emozoo.hub import cached_models
 
     rows = cached_models()
     if as_json:
-        typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+        echo_json(rows)
         return
     shown = [{**r, "known_as": ", ".join(r["known_as"]) or "-", "bytes": f"{r['bytes']:,}"} for r in rows]
     for line in table(("name", "commit", "known_as", "bytes", "folder"), shown) if rows else []:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import typer
 
-from emozoo.cli.output import table
+from emozoo.cli.output import echo_json, table
 
 if TYPE_CHECKING:
     from emozoo.provenance import Source
@@ -27,7 +27,7 @@ def list_models(
     wanted = {"task": task, "dataset": dataset, "backbone": backbone, "head": head}
     rows = rows_of(**wanted)
     if as_json:
-        typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+        echo_json(rows)
         return
     if not rows:
         typer.echo("no model of the zoo fits")
@@ -72,7 +72,7 @@ def info(
 
     facts = describe(name)
     if as_json:
-        typer.echo(json.dumps(facts, indent=2, ensure_ascii=False))
+        echo_json(facts)
         return
     for key, value in facts.items():
         for shown in map(_of_others, value) if key == "literature" else [_shown(value)]:

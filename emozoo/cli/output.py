@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
+
+import typer
+
+
+def echo_json(tree: Any) -> None:
+    """Print plain values as JSON."""
+    typer.echo(json.dumps(tree, indent=2, ensure_ascii=False))
 
 
 def table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 
 import typer
 
-from emozoo.cli.output import table
+from emozoo.cli.output import echo_json, table
 
 app = typer.Typer(
     help="Installed components and where they come from.", no_args_is_help=True, rich_markup_mode=None
 )
-
-
-@app.callback()
-def plugins() -> None:
-    """Installed components and where they come from."""
 
 
 @app.command("list")
@@ -28,7 +22,7 @@ def list_plugins(as_json: bool = typer.Option(False, "--json", help="Print JSON.
     fields = ("kind", "name", "distribution", "version", "target", "status")
     rows = [{field: getattr(component, field) for field in fields} for component in discover()]
     if as_json:
-        typer.echo(json.dumps(rows, indent=2))
+        echo_json(rows)
         return
     for line in table(fields, rows):
         typer.echo(line)
@@ -66,7 +60,7 @@ def doctor(
     found = examine(names or (), limit)
     failed = [item for item in found if item.problems]
     if as_json:
-        typer.echo(json.dumps([asdict(item) for item in found], indent=2, ensure_ascii=False))
+        echo_json([asdict(item) for item in found])
     else:
         for item in found:
             mark = "FAILED" if item.problems else "ok"

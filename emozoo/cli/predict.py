@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from emozoo.prediction.faces import FaceDetector
     from emozoo.prediction.predictions import Failure, Prediction
     from emozoo.prediction.timeline import Timeline
+    from emozoo.prediction.writers import Format
 
 
 def predict(
@@ -49,9 +51,7 @@ def predict(
     Files that cannot be read are listed at the end; the exit status is 1 then.
     """
     from emozoo.cli.output import check_targets
-    from emozoo.prediction.predictions import Failure, stream
-    from emozoo.prediction.timeline import Timeline
-    from emozoo.prediction.writers import open_writer
+    from emozoo.prediction.predictions import stream
     from emozoo.zoo import load
 
     chosen, media = _format(form, output), _media(paths, frames=frame_rate is not None)
@@ -61,22 +61,29 @@ def predict(
     loaded = load(model, device)  # before all else that needs torch: a model that cannot be had is soon said
 
     from emozoo.data.preprocess import check_tta
-    from emozoo.prediction.detection import find_detector
     from emozoo.prediction.videos import Windowing
 
     windowing, views = Windowing(window, hop, every, frame_rate), check_tta(tta)
-    detector = find_detector(_detector(faces, faces_file))
-    if detector is not None:
-        typer.echo(f"faces are found by {detector.name}", err=True)
-        for name, reason in detector.passed_over.items():
-            typer.echo(f"  {name} was passed over: {reason}", err=True)
-    notes, timeline = Notes(len(media)), None
-    with open_writer(output, chosen) as writer:
-        looking = detector or "none"
+    looking, notes = _detector(faces, faces_file) or "none", Notes(len(media))
+    found = stream(loaded, media, faces=looking, windowing=windowing, tta=views, batch_size=batch_size)
+    timeline = _write(found, output, chosen, notes)
+    notes.show()
+    if timeline is not None:
+        _draw(timeline, plot, annotate)
+
+
+def _write(
+    found: Iterator[Prediction | Timeline | Failure], output: Path | None, form: Format, notes: Notes
+) -> Timeline | None:
+    """Write results as they come, and return the last if it is of a video; Ctrl-C keeps those that there are."""
+    from emozoo.prediction.predictions import Failure
+    from emozoo.prediction.timeline import Timeline
+    from emozoo.prediction.writers import open_writer
+
+    timeline = None
+    with open_writer(output, form) as writer:
         try:
-            for item in stream(
-                loaded, media, faces=looking, windowing=windowing, tta=views, batch_size=batch_size
-            ):
+            for item in found:
                 notes.take(item)
                 if not isinstance(item, Failure):
                     writer.add(item)
@@ -87,19 +94,17 @@ def predict(
     if output is not None:
         said = f"written to {writer.target}" if writer.target else f"to write; {output} is left as it is"
         typer.echo(f"{writer.items:,} predictions {said}", err=True)
-    notes.show()
-    if timeline is not None:
-        _draw(timeline, plot, annotate)
+    return timeline
 
 
 def _target(output: Path | None, notes: Notes, items: int) -> Path | None:
-    """Return the file that what was predicted goes into: nothing, or a part, takes not the place of something whole."""
+    """Return the file that predictions go into: an empty or interrupted result never replaces a complete file."""
     if output is None or not items:
         return None
     return output.with_name(f"{output.stem}.partial{output.suffix}") if notes.interrupted else output
 
 
-def _format(form: str | None, output: Path | None) -> Any:
+def _format(form: str | None, output: Path | None) -> Format:
     from emozoo.errors import DataError
     from emozoo.prediction.writers import FORMATS, form_of
 
@@ -131,10 +136,17 @@ def _check_one_video(media: list[Any], plot: Path | None, annotate: Path | None,
         check_output(annotate, Path(media[0]))
 
 
-def _detector(faces: str, file: Path | None) -> str | FaceDetector:
+def _detector(faces: str, file: Path | None) -> FaceDetector | None:
+    """Return what finds faces, and say what it is."""
+    from emozoo.prediction.detection import find_detector
     from emozoo.prediction.faces import open_detector
 
-    return faces if file is None else open_detector(faces, file=str(file))
+    detector = find_detector(faces if file is None else open_detector(faces, file=str(file)))
+    if detector is not None:
+        typer.echo(f"faces are found by {detector.name}", err=True)
+        for name, reason in detector.passed_over.items():
+            typer.echo(f"  {name} was passed over: {reason}", err=True)
+    return detector
 
 
 def _draw(timeline: Timeline, plot: Path | None, annotate: Path | None) -> None:

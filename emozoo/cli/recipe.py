@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
 import typer
 
-from emozoo.cli.train import ASSIGNMENTS
+from emozoo.cli.options import ASSIGNMENTS
+from emozoo.cli.output import echo_json
 
 app = typer.Typer(
     help="Recipes: what a model is made of and how it is trained.",
@@ -29,6 +28,4 @@ def show(
     from emozoo.recipe import load_recipe
     from emozoo.resolve import resolve_recipe
 
-    typer.echo(
-        json.dumps(resolve_recipe(load_recipe(source, assignments or ())), indent=2, ensure_ascii=False)
-    )
+    echo_json(resolve_recipe(load_recipe(source, assignments or ())))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import typer
 
-from emozoo.cli.train import data_root
+from emozoo.cli.options import data_root
 
 
 def sweep(

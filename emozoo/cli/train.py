@@ -6,18 +6,8 @@ from pathlib import Path
 
 import typer
 
+from emozoo.cli.options import ASSIGNMENTS, data_root
 from emozoo.layout import MODEL
-
-ASSIGNMENTS = typer.Option(
-    None, "--set", help="Override a key: train.epochs=3. May be repeated.", metavar="KEY=VALUE"
-)
-
-READER_OPTIONS = typer.Option(
-    None,
-    "--set",
-    help="An option of the reader: vad=annotations.csv. May be repeated.",
-    metavar="KEY=VALUE",
-)
 
 
 def train(
@@ -59,11 +49,6 @@ def train(
 
     if PartialState().is_main_process:
         _say(folder)
-
-
-def data_root(data: Path | None) -> list[str]:
-    """Return the assignment that says where the dataset lies, if that was given."""
-    return [] if data is None else [f"data.root='''{data.expanduser().resolve()}'''"]
 
 
 def _train_folds(

@@ -81,7 +81,7 @@ def read_images(model: EmotionModel, place: Path) -> tuple[Images, Images]:
         samples = load_samples(rows.select(_spread(index)), model.labels, model.preprocessor)
         pixels, label = samples.fetch(torch.arange(len(samples))).x, samples.targets.label
     if len(pixels) < LEAST:
-        raise ExportError(f"--calibrate {place}: {len(pixels)} images are too few; give {LEAST} or more")
+        raise ExportError(f"--int8 {place}: {len(pixels)} images are too few; give {LEAST} or more")
     even, odd = (Images(pixels[start::2].numpy(), label[start::2]) for start in (0, 1))
     return even, odd
 

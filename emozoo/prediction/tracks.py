@@ -8,18 +8,21 @@ from emozoo.contracts import Faces
 from emozoo.errors import DataError
 
 REACH = 0.25
-"""How far from its prediction a face is still itself: the distance IoU from which on two boxes are none is -REACH,
-which boxes of one size reach when they are a little more than one width apart."""
+"""Boxes match only where their distance IoU is above -REACH; those of one size reach it a little more than one width
+apart."""
 
 STAYS = 0.5
-"""What a match is worth besides its distance IoU, so that several faces that move on together are rather those than
-some of them matched closely, one gone and one new."""
+"""Added to each match, so that matching more faces beats matching fewer of them more closely."""
 
 GROWTH = 2.0
 """Factor by which the side of a box may differ from the one before; more is another face, or a cut."""
 
 STEADY = 0.3
 """Share of the newest step in the estimate of a face's velocity, once it has been seen a few times."""
+
+
+MISSED = 15
+"""For how many frames in a row a face may be missing and still be the same."""
 
 
 class Tracker:
@@ -35,7 +38,7 @@ class Tracker:
         max_gap: for how many frames in a row a face may be missing and keep its id.
     """
 
-    def __init__(self, *, max_gap: int = 15) -> None:
+    def __init__(self, *, max_gap: int = MISSED) -> None:
         if max_gap < 0:
             raise DataError(
                 f"max_gap is {max_gap}: it is the number of frames, from 0, that a face may be missing"
@@ -81,9 +84,8 @@ class Tracker:
 
     def _move(self, known: np.ndarray, boxes: np.ndarray, index: int) -> None:
         step = (_centres(boxes) - _centres(self._boxes[known])) / (index - self._seen[known])[:, None]
-        newest = np.maximum(STEADY, 1 / self._sightings[known])[
-            :, None
-        ]  # at first the plain mean of all steps
+        # at first the plain mean of all steps
+        newest = np.maximum(STEADY, 1 / self._sightings[known])[:, None]
         self._velocity[known] += newest * (step - self._velocity[known])
         self._boxes[known] = boxes
         self._sightings[known] += 1

@@ -30,16 +30,13 @@ from emozoo.prediction.detection import FrameFaces, find_faces
 from emozoo.prediction.faces import FaceDetector
 from emozoo.prediction.inputs import name_of
 from emozoo.prediction.timeline import Clip, Timeline, Track, Window
-from emozoo.prediction.tracks import Tracker
+from emozoo.prediction.tracks import MISSED, Tracker
 
 VIDEO_WINDOW, IMAGE_WINDOW = 4.0, 1.0
 """Seconds of a window, unless said otherwise, of models that take videos (about CEFLNet's 105 frames) and images."""
 
 NOTHING = 1e-6
-"""Seconds by which rounding may put the times of frames off."""
-
-MISSED = 15
-"""For how many frames in a row a face may be missing and still be the same."""
+"""Seconds of rounding that are tolerated."""
 
 
 @dataclass(frozen=True, slots=True)
