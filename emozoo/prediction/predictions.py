@@ -14,12 +14,12 @@ from emozoo.prediction.inputs import MEDIA_SUFFIXES, expand, is_video, name_of, 
 from emozoo.prediction.writers import Format, form_of, open_writer
 
 if TYPE_CHECKING:
-    from emozoo.data.preprocess import TTA
     from emozoo.model import EmotionModel
     from emozoo.prediction.faces import FaceDetector
     from emozoo.prediction.photos import Photos
     from emozoo.prediction.timeline import Timeline
     from emozoo.prediction.videos import Windowing
+    from emozoo.recipe import TTA
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
