@@ -11,7 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol, runtime_checkable
+
+from annotated_types import Ge, Gt, Le, Lt
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,6 +54,19 @@ FRAME_LIMIT = 1 << 26
 """Pixels a frame above which a video is refused undecoded (FFmpeg's option `max_pixels`); 8K has half of it."""
 
 
+Size = Annotated[int, Gt(0)]
+"""An option that counts something: 1 or more."""
+
+Rate = Annotated[float, Ge(0), Lt(1)]
+"""An option such as that of dropout: from 0 to below 1."""
+
+Fraction = Annotated[float, Ge(0), Le(1)]
+"""An option that is a share: from 0 to 1."""
+
+NonNegative = Annotated[float, Ge(0)]
+"""An option such as a weight: 0 or more."""
+
+
 @dataclass(frozen=True, slots=True)
 class Nested:
     """Marks an option that is a component: `backbone: Annotated[Mapping[str, Any], Nested("backbone")]`.
@@ -74,8 +89,8 @@ class Targets:
     Attributes:
         label: (B, C) probabilities over the model's labels; a hard label is one-hot, an unlabelled row is NaN.
         vad: (B, 3) valence, arousal, dominance in [-1, 1]; NaN where missing.
-        whole: the targets of the batch of an optimiser step, where these are those of one of its equal parts: what one
-            process sees in one forward pass.
+        whole: the targets of the whole optimiser step, if this batch is one of the equal parts (process or accumulated
+            pass) it is divided into.
     """
 
     label: Tensor
@@ -96,6 +111,11 @@ class Targets:
     def parts(self) -> int:
         """How many parts the batch has."""
         return 1 if self.whole is None else len(self.whole) // len(self)
+
+    @property
+    def category(self) -> Tensor:
+        """The index of each sample's most probable category, (B,); -1 where it is not known."""
+        return self.label.nan_to_num().argmax(1).masked_fill(self.label.isnan().any(1), -1)
 
     def __len__(self) -> int:
         return len(self.label)
@@ -180,6 +200,11 @@ class Head(Protocol):
     Attributes:
         task: "classification", "vad", or a word of the plugin's own; consistency costs find their inputs by it.
         out_features: K, the size of the output.
+
+    A head of task "classification" has one logit a label, in their order, decodes `label` and `probabilities`, and
+    measures what `emozoo.evaluation.metrics.classification_measure` returns. One of task "vad" has
+    `dimensions: tuple[str, ...]`, of `emozoo.labels.DIMENSIONS`, one an output and in their order, decodes each under
+    its name, and measures what `vad_measure` returns. Reports, cards and pictures show these.
     """
 
     task: str
@@ -200,8 +225,10 @@ class Head(Protocol):
     def measure(self, output: Tensor, targets: Targets, *, resamples: int = 0) -> dict[str, Any]:
         """Return metrics over samples with targets: {"n", "primary", "metrics": {name: {"value", "interval"}}}.
 
+        `n` is how many these are; where it is 0, the head is left out of what is reported.
         `primary` names the metric that selects checkpoints, higher being better but for errors: metrics whose names
-        end in nll, ece, mse, rmse, mae, rate or loss. `resamples` > 0 asks for bootstrap 95 % intervals.
+        end in nll, ece, mse, rmse, mae, rate or loss. `resamples` > 0 asks for bootstrap 95 % intervals. Whatever
+        else is measured under a name that `classification_measure` or `vad_measure` has is shown as theirs.
         """
         ...
 
@@ -212,7 +239,12 @@ class ConsistencyCost(Protocol):
     Attributes:
         differentiable: whether the cost carries a gradient; training warns where it does not.
 
-    A cost may also have `prepare(train: Targets) -> None`, called once before training with all training targets.
+    A cost may also have
+
+    - `prepare(train: Targets) -> None`, called once before training with all training targets;
+    - `per_dimension(logits, vad) -> Tensor`, the cost of each dimension, (B, len(dimensions)), of which the cost is the
+      sum; with it `measures = True` where a value contradicts a category exactly if it costs something. The violation
+      rate is the share of such values, by the one of emozoo's own costs that says so.
     """
 
     differentiable: bool

@@ -25,6 +25,9 @@ _SPELLINGS = {
     "neutral": ("neutrality", "ne", "neu"),
     "contempt": ("contemptuous",),
 }
+CATEGORIES = tuple(_SPELLINGS)
+"""The eight basic categories, in emozoo's spelling; those of FER2013 come first, in its order."""
+
 _CANONICAL = {spelling: name for name, others in _SPELLINGS.items() for spelling in (name, *others)}
 
 

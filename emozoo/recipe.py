@@ -39,6 +39,9 @@ class Part(WithOptions):
     name: str
 
 
+TTA = Literal["none", "flip", "ten-crop"]
+"""Test-time augmentation: the centre crop; it and its mirror; four corners and centre, each mirrored."""
+
 Side = Annotated[int, Field(gt=0, le=4096)]
 """Side of a square, in pixels; bounded, so that a file cannot ask for more memory than there is."""
 
@@ -156,7 +159,7 @@ class Data(WithOptions):
     report: str | None = None
     """Split that is looked at once, at the end; without one, the selection split is reported, as such."""
     holdout: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    tta: Literal["none", "flip", "ten-crop"] = "none"
+    tta: TTA = "none"
     """Test-time augmentation of the reported result; selection always uses the centre crop."""
     labels: tuple[str, ...] | None = None
     """Use only samples of these categories."""

@@ -149,7 +149,8 @@ def mix(
 def _blend(targets: Targets, share: float, together: int) -> Targets:
     """Blend each sample's targets with its mirror's among the samples that are mixed together.
 
-    Of the whole batch, whose other parts draw shares of their own, it is right which targets are missing.
+    In the whole batch the blended values are not those of the other parts, which draw shares of their own; only which
+    targets are missing is exact.
     """
 
     def blend(values: Tensor) -> Tensor:

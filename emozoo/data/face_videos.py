@@ -30,10 +30,6 @@ class FaceOnDisk:
     video: VideoOnDisk
     detector: FaceDetector
 
-    def count(self) -> int:
-        """Return how many frames there are."""
-        return self.video.count()
-
     def read(self, index: np.ndarray) -> Tensor:
         """Return frames, uint8 (n, C, size, size); all have to be looked at for any of them."""
         return self.read_all()[torch.from_numpy(index)]
@@ -41,15 +37,15 @@ class FaceOnDisk:
     def read_all(self) -> Tensor:
         """Return every frame, without holding more than one of them at full size."""
         preprocessor, name = self.video.preprocessor, self.video.name
-        boxes = follow(self.detector, (frame for _, frame in stream_frames(self.video.path)))
+        boxes = follow(self.detector, stream_frames(self.video.path))
         if boxes is None:
             warnings.warn(
                 f"{name}: no face is found in it, so it is taken whole", EmozooWarning, stacklevel=2
             )
             return self.video.read_all()
         margin = preprocessor.config.face_margin
-        frames = (frame for _, frame in stream_frames(self.video.path))
-        crops = (crop_face(frame, box, margin) for frame, box in zip(frames, boxes, strict=True))
+        frames = zip(stream_frames(self.video.path), boxes, strict=True)
+        crops = (crop_face(frame, box, margin) for frame, box in frames)
         return torch.stack([preprocessor.decode(crop, name) for crop in crops])
 
     def hash(self, digest: Any) -> None:

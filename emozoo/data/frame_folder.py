@@ -84,10 +84,10 @@ class FrameFolder:
 
     def _numbers(self) -> list[int] | None:
         """Return each frame's number: the only part in which names differ; None if there is no such part."""
-        columns = list(zip(*map(_parts, self.files), strict=False))
-        if len({len(_parts(file)) for file in self.files}) > 1:
+        names = [_parts(file) for file in self.files]
+        if len({len(parts) for parts in names}) > 1:
             return None
-        varying = [column for column in columns if len(set(column)) > 1]
+        varying = [column for column in zip(*names, strict=True) if len(set(column)) > 1]
         if len(varying) != 1 or not isinstance(varying[0][0], int):
             return None
         numbers = [int(number) for number in varying[0]]

@@ -139,14 +139,14 @@ class Videos:
 
     Attributes:
         ids: what each is called in errors.
-        sources: how each is read: (numbers of frames) -> uint8 (n, C, size, size), and what tells it from others.
+        sources: how each is read, and what tells it from others.
         counts: how many frames each has.
         arrays: of each video, all frames (T, C, size, size) or their features (T, D); None where frames are
             decoded batch by batch.
     """
 
     ids: list[str]
-    sources: list[Source]
+    sources: Sequence[Video]
     counts: list[int]
     sampling: Sampling
     arrays: list[Tensor] | None = None
@@ -204,11 +204,15 @@ class Videos:
             source.hash(digest)
 
 
-class Source(Protocol):
+class Video(Protocol):
     """One video."""
 
     def read(self, index: np.ndarray) -> Tensor:
         """Return frames, uint8 (n, C, size, size)."""
+        ...
+
+    def read_all(self) -> Tensor:
+        """Return every frame, uint8 (T, C, size, size)."""
         ...
 
     def hash(self, digest: Any) -> None:

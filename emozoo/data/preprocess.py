@@ -6,7 +6,7 @@ import io
 import mimetypes
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast, get_args
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 import numpy as np
 import torch
@@ -15,13 +15,10 @@ from torch import Tensor
 from emozoo.contracts import IMAGE_FORMATS, UNREAD_SUFFIXES
 from emozoo.errors import ContractError, DataError, RecipeError, suggest
 from emozoo.printable import shortened
-from emozoo.recipe import Preprocess
+from emozoo.recipe import TTA, Preprocess
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-
-TTA = Literal["none", "flip", "ten-crop"]
-"""Test-time augmentation: the centre crop; it and its mirror; four corners and centre, each mirrored."""
 
 PIXEL_LIMIT, SIDE_LIMIT = 100_000_000, 1 << 16
 """Pixels of an image, and of a side of it, above which it is refused before it is decoded."""

@@ -91,7 +91,7 @@ class Sound(MediaFile):
 
 def _clock_of_pictures(path: Path) -> tuple[float, list[Joint]]:
     """Return when the first frame that decodes is shown, and where times begin anew, which all packets must tell."""
-    with VideoFile(path, "SLICE") as video:
+    with VideoFile(path) as video:
         next(video.frames(), None)
         for _ in video.packets():
             pass

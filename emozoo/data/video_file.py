@@ -6,7 +6,7 @@ import errno
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Literal, Self
+from typing import IO, TYPE_CHECKING, Self
 
 import numpy as np
 
@@ -20,10 +20,6 @@ if TYPE_CHECKING:
     from av.video.frame import VideoFrame
     from av.video.reformatter import VideoReformatter
     from av.video.stream import VideoStream
-
-Threads = Literal["NONE", "SLICE"]
-"""How a file is decoded: NONE in the workers of a loader, SLICE elsewhere."""
-
 
 LEAST = 1e-4
 """Seconds from one frame to the next, where a file has them at the same time or in disorder."""
@@ -69,14 +65,14 @@ class VideoFile(MediaFile):
         begin: the first frame's time by that clock, seconds; known when it has decoded, if the file has times.
     """
 
-    def __init__(self, path: Path, threads: Threads) -> None:
+    def __init__(self, path: Path) -> None:
         super().__init__(path)
         self.held = self.decoded = 0
         self._skipped = self._errors = self._flagged = 0
         self._broken_off = False
         self._last = 0.0
         self._first: VideoFrame | None = None
-        self.stream.thread_type = threads
+        self.stream.thread_type = "SLICE"
         self.stream.codec_context.options = {"max_pixels": str(FRAME_LIMIT)}
         self.tick = float(self.stream.time_base or 0)
         self.rate = float(self.stream.average_rate or self.stream.guessed_rate or 25)
@@ -154,14 +150,13 @@ class VideoFile(MediaFile):
             f"{self.path}: no frame decodes ({self.held} packets read); the file is damaged or holds no picture"
         )
 
-    def damage(self, *, ended: bool, decoded: bool = True) -> str | None:
-        """Say what is wrong with the file.
+    def damage(self, *, ended: bool) -> str | None:
+        """Say what is wrong with the file, of which all that was read was decoded.
 
         Args:
             ended: it was read to its end.
-            decoded: all that was read was decoded.
         """
-        lost = self.held - self.decoded if ended and decoded else self._errors
+        lost = self.held - self.decoded if ended else self._errors
         declared, duration = self.stream.frames, self._declared_duration
         held = self.held + self._skipped + self.clock.empty
         found = {

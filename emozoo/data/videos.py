@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,9 +17,10 @@ from emozoo.contracts import DatasetReader
 from emozoo.data import media
 from emozoo.data.frame_folder import FrameFolder
 from emozoo.data.frames_cache import read_arrays, write_arrays
-from emozoo.data.media import Videos
+from emozoo.data.media import Video, Videos
 from emozoo.data.preprocess import Preprocessor
 from emozoo.data.sampling import Sampling
+from emozoo.data.video import count_frames, read_frames, stream_frames
 from emozoo.errors import ContractError, DataError
 
 if TYPE_CHECKING:
@@ -41,38 +42,32 @@ class VideoOnDisk:
 
     def count(self) -> int:
         """Return how many frames there are, counted and not believed."""
-        if self.path.is_dir():
-            return len(FrameFolder.open(self.path).files)
-        from emozoo.data.video import probe
-
-        return probe(self.path).frames
+        return count_frames(self.path)
 
     def read(self, index: np.ndarray) -> Tensor:
         """Return frames, uint8 (n, C, size, size)."""
-        from emozoo.data.video import read_frames
-
-        pixels = read_frames(self.path, index).pixels
-        return torch.stack([self.preprocessor.decode(frame, self.name) for frame in pixels])
+        frames = read_frames(self.path, index)
+        return torch.stack([self.preprocessor.decode(frame, self.name) for frame in frames])
 
     def read_all(self) -> Tensor:
         """Return every frame, without holding more than one of them at full size."""
-        from emozoo.data.video import stream_frames
+        frames = stream_frames(self.path)
+        return torch.stack([self.preprocessor.decode(frame, self.name) for frame in frames])
 
-        return torch.stack(
-            [self.preprocessor.decode(frame, self.name) for _, frame in stream_frames(self.path)]
-        )
+    @property
+    def files(self) -> list[Path]:
+        """The video's files: one, or one a frame."""
+        return FrameFolder.open(self.path).files if self.path.is_dir() else [self.path]
 
     def hash(self, digest: Any) -> None:
         """Hash what the files hold."""
-        for file in FrameFolder.open(self.path).files if self.path.is_dir() else [self.path]:
+        for file in self.files:
             with open(file, "rb") as stream:
                 digest.update(hashlib.file_digest(stream, "sha256").digest())
 
     def stamp(self) -> str:
         """Return path, size and time of the video's files."""
-        files = FrameFolder.open(self.path).files if self.path.is_dir() else [self.path]
-        facts = [(str(file), (stat := file.stat()).st_size, stat.st_mtime_ns) for file in files]
-        return repr(facts)
+        return repr([(str(file), (stat := file.stat()).st_size, stat.st_mtime_ns) for file in self.files])
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +135,7 @@ def load_videos(
             "the dataset holds videos, and the model has no [model.sampling] that says which frames to take, "
             "such as sampling = { name = 'uniform', frames = 16 }"
         )
-    sources: list[Any]
+    sources: Sequence[Video]
     if hasattr(reader, "render"):
         if detector is not None:
             raise DataError(
@@ -149,12 +144,13 @@ def load_videos(
         counts = [int(count) for count in rows["frames"]]
         sources = [MadeVideo(reader, v, n, preprocessor) for v, n in zip(rows["video"], counts, strict=True)]
     else:
-        sources = [VideoOnDisk(Path(v), preprocessor, n) for v, n in zip(rows["video"], ids, strict=True)]
+        named = zip(rows["video"], ids, strict=True)
+        sources = on_disk = [VideoOnDisk(Path(video), preprocessor, name) for video, name in named]
         if detector is not None:
             from emozoo.data.face_videos import FaceOnDisk
 
-            sources = [FaceOnDisk(source, detector) for source in sources]
-        counts = media.each(lambda source: source.count(), sources, "videos")
+            sources = [FaceOnDisk(video, detector) for video in on_disk]
+        counts = media.each(VideoOnDisk.count, on_disk, "videos")
     videos = Videos(ids, sources, counts, sampling)
     found = _decoded(videos, preprocessor, cache) if decode else videos
     if decode and detector is not None and not found.held:
@@ -189,22 +185,21 @@ def every_frame(videos: Videos) -> Iterator[Tensor]:
         DataError: at the end, if some could not be read; lists them.
     """
     broken: list[DataError] = []
-    sources: list[Any] = list(videos.sources)
-    for source in tqdm(sources, desc="videos", unit="video", delay=2, disable=None, leave=False):
+    for video in tqdm(videos.sources, desc="videos", unit="video", delay=2, disable=None, leave=False):
         try:
-            frames = source.read_all()
+            frames = video.read_all()
         except DataError as error:
             broken.append(error)
             continue
         if not broken:
             yield frames
     if broken:
-        raise media.unreadable(broken, len(sources), "videos")
+        raise media.unreadable(broken, len(videos.sources), "videos")
 
 
 def cache_key(videos: Videos, facts: Any) -> str:
     """Return a name for what is computed of these videos by `facts`."""
     digest = hashlib.sha256(repr(facts).encode())
-    for source in videos.sources:
-        digest.update(source.stamp().encode())
+    for video in videos.sources:
+        digest.update(video.stamp().encode())
     return digest.hexdigest()[:32]

@@ -61,7 +61,7 @@ def annotate_video(path: Path, timeline: Timeline) -> Path:
         timeline: of the video, which must still lie where it was.
 
     Raises:
-        DataError: the video cannot be read, PyAV is not installed, or the file cannot be written.
+        DataError: the video cannot be read, or the file cannot be written.
     """
     check_output(path, Path(timeline.source))
     stream = FrameStream(timeline.source, fps=timeline.frame_rate or 25.0)
@@ -93,7 +93,7 @@ class Annotator:
         self.size = max(10, min(width, height) // 24)
         self.font = ImageFont.load_default(self.size)
         self.colours = dict(zip(timeline.labels, cycle(COLOURS), strict=False))
-        self.middles = [[(w.start + w.end) / 2 for w in track.windows] for track in timeline.tracks]
+        self.borders = [_borders(track.windows) for track in timeline.tracks]
         self.rows = 0  # pixels of the strip that are rows of faces
         self.strip = self._strip()
 
@@ -106,8 +106,8 @@ class Annotator:
         canvas.paste(self.strip, (0, self.height))
         draw = ImageDraw.Draw(canvas)
         here = [
-            (track, track.windows[int(np.abs(np.asarray(middles) - time).argmin())], box_at(track, number))
-            for track, middles in zip(self.timeline.tracks, self.middles, strict=True)
+            (track, track.windows[int(np.searchsorted(borders, time))], box_at(track, number))
+            for track, borders in zip(self.timeline.tracks, self.borders, strict=True)
             if track.index[0] <= number <= track.index[-1]
         ]
         taken = [tuple(box) for _, _, box in here if box is not None]
@@ -183,6 +183,12 @@ class Annotator:
                 left += self.size * 2 + draw.textlength(label, self.font)
         if not self.timeline.tracks:
             draw.text((left, top), "no face found", fill=_INK, font=self.font)
+
+
+def _borders(windows: Sequence[Window]) -> np.ndarray:
+    """Return the times (n - 1,) from which the next of n windows is the nearest, by the windows' middles."""
+    middles = np.asarray([(window.start + window.end) / 2 for window in windows])
+    return (middles[1:] + middles[:-1]) / 2
 
 
 def label_place(

@@ -12,12 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from emozoo.data.preprocess import TTA, open_image
+from emozoo.data.preprocess import open_image
 from emozoo.errors import DataError
 from emozoo.model import EmotionModel
 from emozoo.prediction.detection import FrameFaces, find_faces
 from emozoo.prediction.faces import FaceDetector
 from emozoo.prediction.predictions import Failure, Prediction
+from emozoo.recipe import TTA
 
 
 class Photos:

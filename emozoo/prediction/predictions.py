@@ -16,12 +16,12 @@ from emozoo.prediction.writers import Format, form_of, open_writer
 from emozoo.printable import shortened
 
 if TYPE_CHECKING:
-    from emozoo.data.preprocess import TTA
     from emozoo.model import EmotionModel
     from emozoo.prediction.faces import FaceDetector
     from emozoo.prediction.photos import Photos
     from emozoo.prediction.timeline import Timeline
     from emozoo.prediction.videos import Windowing
+    from emozoo.recipe import TTA
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,7 +20,6 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from emozoo.data.preprocess import TTA
 from emozoo.data.sampling import Sampled
 from emozoo.data.video import FrameStream
 from emozoo.errors import DataError
@@ -31,6 +30,7 @@ from emozoo.prediction.faces import FaceDetector
 from emozoo.prediction.inputs import name_of
 from emozoo.prediction.timeline import Clip, Timeline, Track, Window
 from emozoo.prediction.tracks import MISSED, Tracker
+from emozoo.recipe import TTA
 
 VIDEO_WINDOW, IMAGE_WINDOW = 4.0, 1.0
 """Seconds of a window, unless said otherwise, of models that take videos (about CEFLNet's 105 frames) and images."""

@@ -13,7 +13,7 @@ import numpy as np
 
 from emozoo.contracts import DatasetReader, Finding
 from emozoo.data.preprocess import Preprocessor
-from emozoo.data.video import probe, read_frames
+from emozoo.data.video import count_frames, read_frames
 from emozoo.errors import DataError, EmozooError
 from emozoo.labels import DIMENSIONS, canonical
 from emozoo.recipe import Preprocess
@@ -219,7 +219,7 @@ def _check_videos(subject: Subject, reader: Any, rows: Any) -> None:
             _check_render(subject, reader, name, video, frames)
             continue
         try:
-            count = probe(video).frames
+            count = count_frames(video)
             read_frames(video, np.array([0, count - 1]))
         except DataError as error:
             subject.fail(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch.nn.functional as F
-from pydantic import Field
 from torch import Tensor, nn
+
+from emozoo.contracts import Rate
 
 STAGES = ((64,), (128,), (256, 256), (512, 512), (512, 512))
 """Channels of the convolutions of each stage; a max-pool ends each."""
@@ -26,7 +27,7 @@ class C3D(nn.Module):
     input_kind: Literal["clips"] = "clips"
     out_features = 4096
 
-    def __init__(self, in_channels: int, *, dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5) -> None:
+    def __init__(self, in_channels: int, *, dropout: Rate = 0.5) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         for number, stage in enumerate(STAGES):

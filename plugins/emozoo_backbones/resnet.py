@@ -6,11 +6,12 @@ then equal timm's bit for bit. Having it here spares every model with this backb
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch.nn.functional as F
-from pydantic import Field
 from torch import Tensor, nn
+
+from emozoo.contracts import Size
 
 STEMS = {"imagenet": (7, 2), "small": (3, 1), "strided": (3, 2)}
 """Kernel size and stride of the first convolution."""
@@ -42,7 +43,7 @@ class ResNet18(nn.Module):
         in_channels: int,
         *,
         stem: Literal["imagenet", "small", "strided"] = "imagenet",
-        width: Annotated[int, Field(gt=0)] = 64,
+        width: Size = 64,
         strides: tuple[Stride, Stride, Stride, Stride] = (1, 2, 2, 2),
     ) -> None:
         super().__init__()

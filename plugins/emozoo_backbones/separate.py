@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
-from emozoo.contracts import Nested
+from emozoo.contracts import Nested, Size
 from emozoo.registry import build
 
 
@@ -31,7 +30,7 @@ class Separate(nn.Module):
         in_channels: int,
         *,
         backbone: Annotated[Mapping[str, Any], Nested("backbone")] = {"name": "resnet18"},
-        copies: Annotated[int, Field(gt=0)] = 4,
+        copies: Size = 4,
     ) -> None:
         super().__init__()
         self.copies = nn.ModuleList(_copy(backbone, in_channels) for _ in range(copies))

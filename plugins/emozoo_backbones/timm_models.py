@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import difflib
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import Field
 from torch import Tensor, nn
 
+from emozoo.contracts import Rate, Size
 from emozoo.errors import ContractError
 
 
@@ -33,9 +33,9 @@ class TimmBackbone(nn.Module):
         in_channels: int,
         *,
         member: str,
-        drop_path_rate: Annotated[float, Field(ge=0, lt=1)] = 0.0,
+        drop_path_rate: Rate = 0.0,
         global_pool: str | None = None,
-        img_size: Annotated[int, Field(gt=0)] | None = None,
+        img_size: Size | None = None,
     ) -> None:
         super().__init__()
         _check_name(member)

@@ -20,11 +20,11 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from emozoo.contracts import Rate
 from emozoo.errors import ContractError, RecipeError
 from emozoo_consistency.tables import Source, rule_table
 
-NonNegative = Annotated[float, Field(ge=0, lt=1)]
-Positive = Annotated[float, Field(gt=0)]
+Temperature = Annotated[float, Field(gt=0)]
 
 
 class RuleCost(nn.Module):
@@ -68,6 +68,7 @@ class StepCost(RuleCost):
     """
 
     differentiable = False
+    measures = True
 
     def __init__(
         self,
@@ -75,7 +76,7 @@ class StepCost(RuleCost):
         dimensions: Sequence[str],
         *,
         table: Source = "equations",
-        zero_band: NonNegative = 0.25,
+        zero_band: Rate = 0.25,
     ) -> None:
         super().__init__(labels, dimensions, table)
         self.zero_band = zero_band
@@ -105,8 +106,8 @@ class ExpectedCost(RuleCost):
         dimensions: Sequence[str],
         *,
         table: Source = "equations",
-        zero_band: NonNegative = 0.25,
-        temperature: Positive = 0.25,
+        zero_band: Rate = 0.25,
+        temperature: Temperature = 0.25,
     ) -> None:
         super().__init__(labels, dimensions, table)
         self.zero_band = zero_band
@@ -162,8 +163,8 @@ class ExpectedHinge(RuleCost):
         dimensions: Sequence[str],
         *,
         table: Source = "equations",
-        zero_band: NonNegative = 0.25,
-        margin: NonNegative = 0.25,
+        zero_band: Rate = 0.25,
+        margin: Rate = 0.25,
     ) -> None:
         super().__init__(labels, dimensions, table)
         least = self.table.amin(-1, keepdim=True)
@@ -198,8 +199,8 @@ class StraightThrough(ExpectedHinge):
         dimensions: Sequence[str],
         *,
         table: Source = "equations",
-        zero_band: NonNegative = 0.25,
-        margin: NonNegative = 0.25,
+        zero_band: Rate = 0.25,
+        margin: Rate = 0.25,
     ) -> None:
         super().__init__(labels, dimensions, table=table, zero_band=zero_band, margin=margin)
         self.step = StepCost(labels, dimensions, table=table, zero_band=zero_band)

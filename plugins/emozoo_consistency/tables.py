@@ -19,7 +19,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from torch import Tensor
 
 from emozoo.errors import RecipeError, suggest
-from emozoo.labels import DIMENSIONS, FER2013_LABELS, canonical
+from emozoo.labels import CATEGORIES, DIMENSIONS, canonical
 
 Source = str | dict[str, Any]
 """A shipped table's name, the path of a TOML or JSON file, or the table itself."""
@@ -28,7 +28,6 @@ _Cost = Annotated[float, Field(ge=0, le=1, strict=True)]
 _Coordinate = Annotated[float, Field(ge=-1, le=1, strict=True)]
 _RULES = TypeAdapter(dict[str, dict[str, tuple[_Cost, _Cost, _Cost]]])
 _PROTOTYPES = TypeAdapter(dict[str, dict[str, _Coordinate]])
-_CATEGORIES = (*FER2013_LABELS, "contempt")  # what a table may name though the model lacks it
 
 
 def rule_table(source: Source, labels: Sequence[str], dimensions: Sequence[str]) -> Tensor:
@@ -114,7 +113,9 @@ def _read(source: str, folder: str) -> Any:
 
 def _misnamed(table: Mapping[str, Mapping[str, Any]], labels: Sequence[str]) -> list[str]:
     """Say which categories and dimensions of a table nobody knows, and which categories are there twice."""
-    categories = list(dict.fromkeys([*map(canonical, labels), *_CATEGORIES]))
+    categories = list(
+        dict.fromkeys([*map(canonical, labels), *CATEGORIES])
+    )  # a table may name what the model lacks
     problems, seen = [], set()
     for category, values in table.items():
         name = canonical(category)

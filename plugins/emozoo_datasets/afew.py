@@ -14,7 +14,7 @@ from emozoo_datasets.image_checks import Report, some
 from emozoo_datasets.image_folders import visible
 from emozoo_datasets.video_files import Footage, folders_below, without_suffix
 from emozoo_datasets.video_lists import find_lists, read_list, split_word, tail
-from emozoo_datasets.video_reader import Clip, VideoReader
+from emozoo_datasets.video_reader import VideoEntry, VideoReader
 
 _ORIGINAL = {"train": 773, "val": 383}
 """Clips of AFEW 8.0 with published labels."""
@@ -71,30 +71,30 @@ class Afew(VideoReader):
             for folder in places.values()
         )
 
-    def clips(self, report: Report) -> list[Clip]:
+    def entries(self, report: Report) -> list[VideoEntry]:
         """Return the videos of the lists, or of the folders where there are none."""
         splits = self._splits()
         found = {
-            f"{split}/{name}": clip
+            f"{split}/{name}": entry
             for split, folder in splits.items()
-            for name, clip in self._in_split(split, folder).items()
+            for name, entry in self._in_split(split, folder).items()
         }
         listed = self._listed(report)
         for name, (frames, where) in listed.items():
             split, label = name.split("/")[:2]
-            known = found.get(name, Clip(name, label, split, None, where))
-            found[name] = Clip(name, known.label, split, known.video, where, listed=frames)
+            known = found.get(name, VideoEntry(name, label, split, None, where))
+            found[name] = VideoEntry(name, known.label, split, known.video, where, listed=frames)
         there = {name.split("/")[0] for name in listed}
-        return [clip for name, clip in sorted(found.items()) if name in listed or clip.split not in there]
+        return [entry for name, entry in sorted(found.items()) if name in listed or entry.split not in there]
 
-    def peculiarities(self, clips: Sequence[Clip]) -> Iterable[Finding]:
+    def peculiarities(self, entries: Sequence[VideoEntry]) -> Iterable[Finding]:
         """Return how many clips the original has, and which clips the lists leave out."""
         for split, count in _ORIGINAL.items():
-            found = sum(clip.split == split for clip in clips)
+            found = sum(entry.split == split for entry in entries)
             if found != count:
                 message = f"{found} clips, AFEW 8.0 has {count}: say so beside published results"
                 yield Finding("warning", split, message)
-        names = {clip.id for clip in clips}
+        names = {entry.id for entry in entries}
         left = [
             f"{split}/{name}"
             for split, folder in self._splits().items()
@@ -120,14 +120,14 @@ class Afew(VideoReader):
             )
         return splits
 
-    def _in_split(self, split: str, folder: Path) -> dict[str, Clip]:
+    def _in_split(self, split: str, folder: Path) -> dict[str, VideoEntry]:
         """Return the clips of a split by class and name, "happy/013736360"."""
         faces = _aligned_faces(folder) if self._faces else None
         if self._faces and faces is None:
             raise DataError(
                 f"{folder} holds no aligned faces; they belong in AlignedFaces_LBPTOP_Points/Faces"
             )
-        clips = {}
+        entries = {}
         for place in sorted(visible(folder)):
             of_class = ClassOfVideos(split, place)
             if not place.is_dir() or of_class.label not in self.labels:
@@ -136,23 +136,23 @@ class Afew(VideoReader):
                 name = without_suffix(video.name)
                 shown = video if faces is None else faces.find(name)
                 key = f"{of_class.label}/{name}"
-                clips[key] = Clip(f"{split}/{key}", of_class.label, split, shown, str(video))
-        return clips
+                entries[key] = VideoEntry(f"{split}/{key}", of_class.label, split, shown, str(video))
+        return entries
 
     def _listed(self, report: Report) -> dict[str, tuple[int | None, str]]:
         """Return the clips of all lists, "train/happy/013736360", with frames and place; none without lists."""
-        clips = {}
+        entries = {}
         for lists in find_lists(self._root, self.labels, folds=False)[:1]:
             for (_, split), path in sorted(lists.files.items(), key=lambda item: item[0][1]):
                 for line in read_list(path, report):
                     label, _, name = tail(line.name, 2).partition("/")
                     if canonical(label) in self.labels and name:
-                        clips[f"{split}/{canonical(label)}/{name}"] = line.frames, line.where
+                        entries[f"{split}/{canonical(label)}/{name}"] = line.frames, line.where
                     else:
                         report(
                             line.where, f"{line.name!r} does not end in a class and a clip, Happy/013736360"
                         )
-        return clips
+        return entries
 
 
 def _places(top: Path) -> dict[Path, dict[str, Path]]:

@@ -13,7 +13,7 @@ from emozoo.labels import canonical
 from emozoo_datasets.image_checks import Report
 from emozoo_datasets.image_folders import visible
 from emozoo_datasets.video_files import folders_below, is_video, without_suffix
-from emozoo_datasets.video_reader import Clip, VideoReader, subject_folds
+from emozoo_datasets.video_reader import VideoEntry, VideoReader, subject_folds
 
 _SUBJECT = re.compile(r"[FM][0-9]{3}")
 
@@ -43,27 +43,27 @@ class Bu4dfe(VideoReader):
         """Say whether there are videos by subject (F001, M001) and class."""
         return root.is_dir() and bool(_sequences(root, cls.labels))
 
-    def clips(self, report: Report) -> list[Clip]:
+    def entries(self, report: Report) -> list[VideoEntry]:
         """Return all sequences."""
         sequences = _sequences(self._root, self.labels)
         if not sequences:
             raise DataError(f"{self._root} holds no sequences of BU-4DFE; they belong in F001/Angry/*.jpg")
         folds = subject_folds(subject for subject, _, _ in sequences)
-        clips: dict[str, Clip] = {}
+        entries: dict[str, VideoEntry] = {}
         for subject, label, video in sequences:
             name = f"{subject}/{label}"
-            if name in clips:
-                report(str(video), f"{name} is also {clips[name].video}; keep one of them")
+            if name in entries:
+                report(str(video), f"{name} is also {entries[name].video}; keep one of them")
             else:
-                clips[name] = Clip(
+                entries[name] = VideoEntry(
                     name, label, "train", video, str(video), fold=folds[subject], subject=subject
                 )
-        return list(clips.values())
+        return list(entries.values())
 
-    def peculiarities(self, clips: Sequence[Clip]) -> Iterable[Finding]:
+    def peculiarities(self, entries: Sequence[VideoEntry]) -> Iterable[Finding]:
         """Return whether there are as many sequences as in the original."""
-        if len(clips) != _ORIGINAL:
-            message = f"{len(clips)} sequences, the original has {_ORIGINAL}: the folds may be others, too"
+        if len(entries) != _ORIGINAL:
+            message = f"{len(entries)} sequences, the original has {_ORIGINAL}: the folds may be others, too"
             yield Finding("warning", str(self._root), message)
 
 

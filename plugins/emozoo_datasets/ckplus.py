@@ -14,7 +14,7 @@ from emozoo_datasets.image_checks import Report
 from emozoo_datasets.image_folders import visible
 from emozoo_datasets.video_files import Footage, folders_below, is_video
 from emozoo_datasets.video_lists import read_list, tail
-from emozoo_datasets.video_reader import Clip, VideoReader, subject_folds
+from emozoo_datasets.video_reader import VideoEntry, VideoReader, subject_folds
 
 _CODES = {1: "angry", 2: "contempt", 3: "disgust", 4: "fear", 5: "happy", 6: "sad", 7: "surprise"}
 """The dataset's own codes; 0 is neutral, which no sequence is labelled with."""
@@ -52,7 +52,7 @@ class CKPlus(VideoReader):
         """Say whether there are sequences S005/001 of frames, and labels of such."""
         return root.is_dir() and _frames_of(root) is not None and bool(_labels_of(root) or _list_of(root))
 
-    def clips(self, report: Report) -> list[Clip]:
+    def entries(self, report: Report) -> list[VideoEntry]:
         """Return the labelled sequences."""
         frames = _frames_of(self._root)
         if frames is None:
@@ -67,7 +67,7 @@ class CKPlus(VideoReader):
         folds = subject_folds(name.split("/")[0] for name in labels)
         footage = Footage(frames)
         return [
-            Clip(
+            VideoEntry(
                 id=name,
                 label=label,
                 split="train",
@@ -79,11 +79,11 @@ class CKPlus(VideoReader):
             for name, (label, where) in sorted(labels.items())
         ]
 
-    def peculiarities(self, clips: Sequence[Clip]) -> Iterable[Finding]:
+    def peculiarities(self, entries: Sequence[VideoEntry]) -> Iterable[Finding]:
         """Return whether there are as many labelled sequences as in the original."""
-        if len(clips) != _ORIGINAL:
+        if len(entries) != _ORIGINAL:
             message = (
-                f"{len(clips)} labelled sequences, the original has {_ORIGINAL}: the folds are others, too"
+                f"{len(entries)} labelled sequences, the original has {_ORIGINAL}: the folds are others, too"
             )
             yield Finding("warning", str(self._root), message)
 

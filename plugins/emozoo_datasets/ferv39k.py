@@ -9,7 +9,7 @@ from emozoo.contracts import Finding
 from emozoo.labels import canonical
 from emozoo_datasets.image_checks import some
 from emozoo_datasets.listed_videos import ListedVideos
-from emozoo_datasets.video_reader import Clip
+from emozoo_datasets.video_reader import VideoEntry
 
 
 class Ferv39k(ListedVideos):
@@ -36,10 +36,10 @@ class Ferv39k(ListedVideos):
     preferred = ("2_clipsforfacecrop",)
     mark = r"ferv39k|all_scenes|\*_all\."
 
-    def peculiarities(self, clips: Sequence[Clip]) -> Iterable[Finding]:
+    def peculiarities(self, entries: Sequence[VideoEntry]) -> Iterable[Finding]:
         """Return also the clips whose label is not that of their folder."""
-        yield from super().peculiarities(clips)
-        wrong = [clip.id for clip in clips if canonical(clip.id.split("/")[-2]) != clip.label]
+        yield from super().peculiarities(entries)
+        wrong = [entry.id for entry in entries if canonical(entry.id.split("/")[-2]) != entry.label]
         if wrong:
             message = f"{len(wrong):,} clips have another label than their folder's name"
             yield Finding("error", some(wrong), message)

@@ -15,7 +15,7 @@ from emozoo.labels import canonical
 from emozoo_datasets.image_checks import Report, some
 from emozoo_datasets.video_files import find_footage
 from emozoo_datasets.video_lists import Line, Lists, find_lists, name_numbers, read_list, tail
-from emozoo_datasets.video_reader import Clip, VideoReader
+from emozoo_datasets.video_reader import VideoEntry, VideoReader
 
 Key = tuple[int | None, str]
 """Fold (None without folds) and split of a list."""
@@ -84,6 +84,7 @@ class ListedVideos(VideoReader):
     ) -> None:
         super().__init__(root, skip_missing=skip_missing)
         self._media, self._lists, self._numbers = media, lists, numbers
+        self._protocol = Protocol({}, {}, "")  # until the lists are read
 
     @classmethod
     def recognises(cls, root: Path) -> bool:
@@ -93,12 +94,12 @@ class ListedVideos(VideoReader):
         found = find_lists(root, cls.labels, folds=bool(cls.folds))
         return any(re.search(cls.mark, f"{root.name.lower()}/{lists.form}") for lists in found)
 
-    def clips(self, report: Report) -> list[Clip]:
+    def entries(self, report: Report) -> list[VideoEntry]:
         """Return the clips of all lists, once each."""
-        protocol = self._protocol(report)
+        protocol = self._protocol = self._read_protocol(report)
         footage = find_footage(self._root, list(protocol.lines), self._media, self.preferred)
         return [
-            Clip(
+            VideoEntry(
                 id=name,
                 label=protocol.classes[line.label],
                 split="train" if self.folds else protocol.tested.get(name, (None, "train"))[1],
@@ -111,14 +112,14 @@ class ListedVideos(VideoReader):
             if line.label in protocol.classes
         ]
 
-    def peculiarities(self, clips: Sequence[Clip]) -> Iterable[Finding]:
+    def peculiarities(self, entries: Sequence[VideoEntry]) -> Iterable[Finding]:
         """Return where labels come from, and what differs from the original's lists."""
-        protocol = self._protocol(lambda *_: None)
-        places = sorted({str(clip.video.parents[self.name_parts - 1]) for clip in clips if clip.video})
+        protocol = self._protocol
+        places = sorted({str(entry.video.parents[self.name_parts - 1]) for entry in entries if entry.video})
         yield Finding("info", "lists", protocol.source)
         yield Finding("info", "videos", ", ".join(places))
         yield from self._overlaps(protocol)
-        found = tuple(sum(clip.label == label for clip in clips) for label in self.labels)
+        found = tuple(sum(entry.label == label for entry in entries) for label in self.labels)
         if self.counts and found != self.counts:
             wrong = sorted(found) == sorted(self.counts)
             known = ", ".join(f"{n} {c:,}" for n, c in zip(self.labels, self.counts, strict=True))
@@ -155,7 +156,7 @@ class ListedVideos(VideoReader):
                 message = f"{len(lost):,} clips of other folds are in neither of its lists, and train here"
                 yield Finding("warning", f"{where}: {some(lost)}", message)
 
-    def _protocol(self, report: Report) -> Protocol:
+    def _read_protocol(self, report: Report) -> Protocol:
         """Read the lists in the form that is easiest to trust, and find out what their labels are."""
         chosen = self._choose()
         lists: dict[Key, dict[str, Line]] = {}

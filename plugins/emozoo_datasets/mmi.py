@@ -16,7 +16,7 @@ from emozoo_datasets.class_videos import ClassOfVideos, classes_of_videos
 from emozoo_datasets.image_checks import Report
 from emozoo_datasets.image_folders import visible
 from emozoo_datasets.video_files import folders_below, is_video, without_suffix
-from emozoo_datasets.video_reader import Clip, VideoReader, subject_folds
+from emozoo_datasets.video_reader import VideoEntry, VideoReader, subject_folds
 
 _CODES = {1: "angry", 2: "disgust", 3: "fear", 4: "happy", 5: "sad", 6: "surprise"}
 """The dataset's own codes; those above are of other states (boredom, sleepiness, ...), which are not read."""
@@ -54,7 +54,7 @@ class Mmi(VideoReader):
         """Say whether there are videos that are named S001-001, in sessions or by class."""
         return root.is_dir() and (bool(_sessions(root)) or bool(_by_class(root, cls.labels)))
 
-    def clips(self, report: Report) -> list[Clip]:
+    def entries(self, report: Report) -> list[VideoEntry]:
         """Return the sequences of one of the six emotions."""
         found = [(video, self._label(video, report)) for video in _sessions(self._root)]
         found = found or [
@@ -67,28 +67,28 @@ class Mmi(VideoReader):
             )
         of_six = [(video, label) for video, label in found if label is not None]
         folds = subject_folds(_subject(video) for video, _ in of_six)
-        clips: dict[str, Clip] = {}
+        entries: dict[str, VideoEntry] = {}
         for video, label in sorted(of_six, key=lambda item: item[0].name):
             name = without_suffix(video.name)
-            if name in clips:
-                report(str(video), f"{name} is also {clips[name].video}; keep one of them")
+            if name in entries:
+                report(str(video), f"{name} is also {entries[name].video}; keep one of them")
             else:
                 subject = _subject(video)
-                clips[name] = Clip(
+                entries[name] = VideoEntry(
                     name, label, "train", video, str(video), fold=folds[subject], subject=subject
                 )
-        return list(clips.values())
+        return list(entries.values())
 
-    def peculiarities(self, clips: Sequence[Clip]) -> Iterable[Finding]:
+    def peculiarities(self, entries: Sequence[VideoEntry]) -> Iterable[Finding]:
         """Return how many sequences and subjects there are, and which views of the face they show."""
-        subjects = len({clip.subject for clip in clips})
-        if len(clips) != _ORIGINAL:
+        subjects = len({entry.subject for entry in entries})
+        if len(entries) != _ORIGINAL:
             message = (
-                f"{len(clips)} sequences of {subjects} subjects; published results are on {_ORIGINAL} frontal ones "
+                f"{len(entries)} sequences of {subjects} subjects; published results are on {_ORIGINAL} frontal ones "
                 "of 30: remove the others"
             )
             yield Finding("warning", str(self._root), message)
-        views = Counter(_view(clip.video) for clip in clips if clip.video is not None)
+        views = Counter(_view(entry.video) for entry in entries if entry.video is not None)
         if views.keys() - {None}:
             text = ", ".join(f"{view or 'unknown'} {count}" for view, count in sorted(views.items(), key=str))
             yield Finding(

@@ -1,4 +1,4 @@
-"""What all readers of videos share: rows out of clips, and the checks that go with them."""
+"""What all readers of videos share: rows out of entries, and the checks that go with them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Clip:
+class VideoEntry:
     """A video of a dataset, and what is known of it.
 
     Attributes:
@@ -46,14 +46,9 @@ class Clip:
     listed: int | None = None
     vad: tuple[float | None, ...] = (None, None, None)
 
-    @property
-    def frames(self) -> int | None:
-        """How many frames a folder of frames holds, 0 for a missing video; None for a file."""
-        return 0 if self.video is None else count_frames(self.video)
-
 
 class VideoReader:
-    """Base of the readers of videos: a subclass finds the clips.
+    """Base of the readers of videos: a subclass lists the videos.
 
     Args:
         root: the dataset's folder.
@@ -74,18 +69,18 @@ class VideoReader:
             raise DataError(f"{root} does not exist; give the folder of {self.title}")
         self._root, self._skip_missing = root, skip_missing
 
-    def clips(self, report: Report) -> list[Clip]:
+    def entries(self, report: Report) -> list[VideoEntry]:
         """Return all videos that the dataset's files tell of, and report what is wrong with those files."""
         raise NotImplementedError
 
-    def class_names(self, clips: Sequence[Clip]) -> Sequence[str]:
+    def class_names(self, entries: Sequence[VideoEntry]) -> Sequence[str]:
         """Return the names of the classes; those of the dataset unless a reader takes any."""
-        del clips
+        del entries
         return self.labels
 
-    def peculiarities(self, clips: Sequence[Clip]) -> Iterable[Finding]:
+    def peculiarities(self, entries: Sequence[VideoEntry]) -> Iterable[Finding]:
         """Return what `check` has to say of this dataset in particular."""
-        del clips
+        del entries
         return ()
 
     def read(self) -> Dataset:
@@ -94,73 +89,77 @@ class VideoReader:
         Raises:
             DataError: names the file and line of what cannot be used, and videos that are missing.
         """
-        clips = self.clips(stop)
-        frames = [clip.frames for clip in clips]
-        lost = [clip for clip, count in zip(clips, frames, strict=True) if count == 0]
-        if lost and (len(lost) == len(clips) or not self._skip_missing):
-            raise DataError(_missing(lost, len(clips)))
+        entries = self.entries(stop)
+        kept, lost = _there(entries)
+        if lost and (len(lost) == len(entries) or not self._skip_missing):
+            raise DataError(_missing(lost, len(entries)))
         if lost:
-            warnings.warn(f"{_missing(lost, len(clips))} They are left out.", EmozooWarning, stacklevel=2)
-        kept = [(clip, count) for clip, count in zip(clips, frames, strict=True) if count != 0]
+            warnings.warn(f"{_missing(lost, len(entries))} They are left out.", EmozooWarning, stacklevel=2)
         if not kept:
             raise DataError(f"{self._root} holds no videos of {self.title}")
-        names = self.class_names(clips)
-        return make_dataset(
-            self._columns([clip for clip, _ in kept], [count for _, count in kept], names), names
-        )
+        names = self.class_names(entries)
+        return make_dataset(self._columns(list(kept), list(kept.values()), names), names)
 
     def check(self) -> Sequence[Finding]:
         """Look at lists and labels, at every video, and for repetitions; frames are not all decoded."""
         problems = Problems()
         try:
-            clips = self.clips(problems)
+            entries = self.entries(problems)
         except DataError as error:
             return [*problems.findings(), Finding("error", str(self._root), str(error))]
-        there = [clip for clip in clips if clip.frames != 0]
+        kept, lost = _there(entries)
+        there, missing = list(kept), Problems()
         if not there:
             problems(str(self._root), f"holds no videos of {self.title}")
-        missing = Problems()
-        for clip in clips:
-            if clip.frames == 0:
-                missing(clip.id, f"there is no such video, or it is empty; {clip.where} names it")
-        names = self.class_names(clips)
-        numbers = [None if clip.label is None else list(names).index(clip.label) for clip in there]
+        for entry in lost:
+            missing(entry.id, f"there is no such video, or it is empty; {entry.where} names it")
+        names = self.class_names(entries)
+        numbers = [None if entry.label is None else list(names).index(entry.label) for entry in there]
         return [
             *problems.findings(),
             *missing.findings(),
-            *count_classes([group_of(clip) for clip in there], numbers, names),
+            *count_classes([group_of(entry) for entry in there], numbers, names),
             *self.peculiarities(there),
             *examine_videos(
-                [clip.video for clip in there if clip.video is not None],
-                [clip.id for clip in there],
-                [group_of(clip) for clip in there],
+                [entry.video for entry in there if entry.video is not None],
+                [entry.id for entry in there],
+                [group_of(entry) for entry in there],
                 numbers,
-                [clip.listed for clip in there],
+                [entry.listed for entry in there],
             ),
         ]
 
     @staticmethod
-    def _columns(clips: Sequence[Clip], frames: Sequence[int | None], names: Sequence[str]) -> dict[str, Any]:
+    def _columns(
+        entries: Sequence[VideoEntry], frames: Sequence[int | None], names: Sequence[str]
+    ) -> dict[str, Any]:
         columns: dict[str, Any] = {
-            "id": [clip.id for clip in clips],
-            "video": [str(clip.video.absolute()) for clip in clips if clip.video is not None],
-            "split": [clip.split for clip in clips],
-            "label": [None if clip.label is None else names.index(clip.label) for clip in clips],
+            "id": [entry.id for entry in entries],
+            "video": [str(entry.video.absolute()) for entry in entries if entry.video is not None],
+            "split": [entry.split for entry in entries],
+            "label": [None if entry.label is None else names.index(entry.label) for entry in entries],
         }
         optional = {
             "frames": frames,
-            "fold": [clip.fold for clip in clips],
-            "subject": [clip.subject for clip in clips],
-            **{name: [clip.vad[place] for clip in clips] for place, name in enumerate(DIMENSIONS)},
+            "fold": [entry.fold for entry in entries],
+            "subject": [entry.subject for entry in entries],
+            **{name: [entry.vad[place] for entry in entries] for place, name in enumerate(DIMENSIONS)},
         }
         return columns | {
             name: values for name, values in optional.items() if any(value is not None for value in values)
         }
 
 
-def group_of(clip: Clip) -> str:
+def _there(entries: Sequence[VideoEntry]) -> tuple[dict[VideoEntry, int | None], list[VideoEntry]]:
+    """Return the videos that are there, with how many frames a folder holds (None for a file), and those missing."""
+    counted = {entry: 0 if entry.video is None else count_frames(entry.video) for entry in entries}
+    kept = {entry: count for entry, count in counted.items() if count != 0}
+    return kept, [entry for entry, count in counted.items() if count == 0]
+
+
+def group_of(entry: VideoEntry) -> str:
     """Return what a video belongs to in a report: its fold, or else its split."""
-    return clip.split if clip.fold is None else f"fold {clip.fold}"
+    return entry.split if entry.fold is None else f"fold {entry.fold}"
 
 
 def subject_folds(subjects: Iterable[str], folds: int = 10) -> dict[str, int]:
@@ -173,8 +172,8 @@ def subject_folds(subjects: Iterable[str], folds: int = 10) -> dict[str, int]:
     return {name: place % folds + 1 for place, name in enumerate(sorted(set(subjects)))}
 
 
-def _missing(lost: Sequence[Clip], count: int) -> str:
+def _missing(lost: Sequence[VideoEntry], count: int) -> str:
     return (
-        f"{len(lost):,} of {count:,} videos are missing or empty: {some([clip.id for clip in lost])} "
+        f"{len(lost):,} of {count:,} videos are missing or empty: {some([entry.id for entry in lost])} "
         f"({lost[0].where}). `emozoo data check` lists them; the option skip_missing leaves them out."
     )

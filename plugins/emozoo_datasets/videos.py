@@ -23,7 +23,7 @@ from emozoo_datasets.mmi import Mmi
 from emozoo_datasets.rows import unique
 from emozoo_datasets.video_files import is_video
 from emozoo_datasets.video_lists import split_names, split_word
-from emozoo_datasets.video_reader import Clip, VideoReader
+from emozoo_datasets.video_reader import VideoEntry, VideoReader
 
 _PATHS = ("path", "video")
 """What the column of paths may be called."""
@@ -60,6 +60,7 @@ class Videos(VideoReader):
         super().__init__(root, skip_missing=skip_missing)
         if scale[0] >= scale[1]:
             raise ValueError(f"scale is {scale}: give the lowest value, then the highest")
+        self._called: dict[str, str] = {}  # what splits are called here, once they have been read
         self._table = _table_of(self._root)
         if self._table is None and self._root.is_file():
             raise DataError(f"{self._root} is no CSV with the columns path and label")
@@ -76,39 +77,39 @@ class Videos(VideoReader):
         found = {folder.label for folder in classes_of_videos(root) if folder.videos()}
         return len(found & CATEGORIES) >= 2
 
-    def clips(self, report: Report) -> list[Clip]:
+    def entries(self, report: Report) -> list[VideoEntry]:
         """Return all videos, with what their splits are called here."""
-        clips = self._as_written(report)
-        called = split_names({clip.split for clip in clips})
-        return [replace(clip, split=called[clip.split]) for clip in clips]
+        entries = self._as_written(report)
+        self._called = split_names({entry.split for entry in entries})
+        return [replace(entry, split=self._called[entry.split]) for entry in entries]
 
-    def _as_written(self, report: Report) -> list[Clip]:
+    def _as_written(self, report: Report) -> list[VideoEntry]:
         """Return all videos, with the splits' own names."""
         if self._table is not None:
             return self._of_table(self._table, report)
-        clips = self._of_folders()
-        if not clips:
+        entries = self._of_folders()
+        if not entries:
             raise DataError(
                 f"{self._root} holds no videos in class folders; lay them out as <class>/<video> or "
                 "<split>/<class>/<video>, or give a CSV with the columns path and label"
             )
-        return clips
+        return entries
 
-    def class_names(self, clips: Sequence[Clip]) -> Sequence[str]:
+    def class_names(self, entries: Sequence[VideoEntry]) -> Sequence[str]:
         """Return all classes that there are, sorted."""
-        return sorted({clip.label for clip in clips if clip.label is not None})
+        return sorted({entry.label for entry in entries if entry.label is not None})
 
-    def peculiarities(self, clips: Sequence[Clip]) -> Iterable[Finding]:
+    def peculiarities(self, entries: Sequence[VideoEntry]) -> Iterable[Finding]:
         """Return what splits are called, classes that are numbers, subjects of several splits, what is not read."""
         yield from self._names_of_splits()
-        for label in self.class_names(clips):
+        for label in self.class_names(entries):
             if label.isdecimal():
                 message = "is a number; labels are matched by name, so give the name of the category"
                 yield Finding("warning", f"class {label}", message)
         splits: dict[str, set[str]] = defaultdict(set)
-        for clip in clips:
-            if clip.subject is not None:
-                splits[clip.subject].add(clip.split if clip.fold is None else f"fold {clip.fold}")
+        for entry in entries:
+            if entry.subject is not None:
+                splits[entry.subject].add(entry.split if entry.fold is None else f"fold {entry.fold}")
         shared = sorted(subject for subject, places in splits.items() if len(places) > 1)
         if shared:
             message = f"{len(shared):,} subjects are in more than one split: a test is not on unseen people"
@@ -118,8 +119,7 @@ class Videos(VideoReader):
 
     def _names_of_splits(self) -> Iterable[Finding]:
         """Report splits that have other names here than there, and those that share the word for one."""
-        called = split_names({clip.split for clip in self._as_written(lambda *_: None)})
-        for name, split in sorted(called.items()):
+        for name, split in sorted(self._called.items()):
             word = split_word(name)
             if split not in (name, name.lower()):
                 yield Finding(
@@ -137,15 +137,17 @@ class Videos(VideoReader):
                 where = path.relative_to(self._root).as_posix()
                 yield Finding("warning", where, "is no video, nor a folder of frames, and is not read")
 
-    def _of_folders(self) -> list[Clip]:
-        clips = []
+    def _of_folders(self) -> list[VideoEntry]:
+        entries = []
         for folder in classes_of_videos(self._root):
             for video in folder.videos():
                 where = video.relative_to(self._root).as_posix()
-                clips.append(Clip(where, folder.label, folder.split or "train", video, str(folder.path)))
-        return clips
+                entries.append(
+                    VideoEntry(where, folder.label, folder.split or "train", video, str(folder.path))
+                )
+        return entries
 
-    def _of_table(self, table: Path, report: Report) -> list[Clip]:
+    def _of_table(self, table: Path, report: Report) -> list[VideoEntry]:
         rows: list[dict[str, str]] = []
         with table.open(encoding="utf-8-sig", errors="replace", newline="") as file:
             try:
@@ -156,15 +158,15 @@ class Videos(VideoReader):
             except csv.Error as error:
                 report(str(table), f"is not CSV after line {len(rows) + 1} ({error})")
         names = unique([row.get("path") or row.get("video", "") for row in rows])
-        clips = []
+        entries = []
         for number, (name, row) in enumerate(zip(names, rows, strict=True), 2):
             where = f"{table} line {number}"
             path = table.parent / (row.get("path") or row.get("video", ""))
             if not name:
                 report(where, "names no video")
                 continue
-            clips.append(
-                Clip(
+            entries.append(
+                VideoEntry(
                     id=name,
                     label=canonical(row["label"]) if row.get("label") else None,
                     split=row.get("split") or "train",
@@ -178,7 +180,7 @@ class Videos(VideoReader):
                     ),
                 )
             )
-        return clips
+        return entries
 
     def _value(self, text: str, where: str, report: Report) -> float | None:
         """Return a value of the table on the scale from -1 to 1; None where it is empty or NaN."""

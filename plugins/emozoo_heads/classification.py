@@ -8,9 +8,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from emozoo.contracts import Criterion, Targets
+from emozoo.contracts import Criterion, Fraction, Rate, Size, Targets
 from emozoo.errors import ContractError, RecipeError, TrainingError
-from emozoo_heads.mlp import Dropout, Fraction, Part, Size, mlp, part_of
+from emozoo_heads.mlp import Part, mlp, part_of
 
 
 class ClassificationHead(nn.Module):
@@ -32,7 +32,7 @@ class ClassificationHead(nn.Module):
         in_features: int,
         labels: Sequence[str],
         *,
-        dropout: Dropout = 0.0,
+        dropout: Rate = 0.0,
         hidden: tuple[Size, ...] = (),
         part: Part | None = None,
     ) -> None:
@@ -135,10 +135,9 @@ class ClassificationHead(nn.Module):
         rows = _labelled(self._target(targets.label))
         return classification_measure(
             output[rows].float().softmax(1).cpu().numpy(),
-            targets.label[rows].argmax(1).cpu().numpy(),
+            targets.category[rows].cpu().numpy(),
             self.labels,
             resamples=resamples,
-            seed=0,
         )
 
 

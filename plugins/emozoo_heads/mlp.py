@@ -1,18 +1,12 @@
-"""What the heads share: a small multi-layer perceptron and the types of its options."""
+"""What the heads share: a small multi-layer perceptron, and the part of the features that they see."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
 
-from pydantic import Field
 from torch import nn
 
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Dropout = Annotated[float, Field(ge=0, lt=1)]
-NonNegative = Annotated[float, Field(ge=0)]
-Size = Annotated[int, Field(gt=0)]
-
+from emozoo.contracts import Size
 
 Part = tuple[Size, Size]
 

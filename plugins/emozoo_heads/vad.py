@@ -8,10 +8,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from emozoo.contracts import Criterion, Targets
+from emozoo.contracts import Criterion, Fraction, NonNegative, Rate, Size, Targets
 from emozoo.errors import ContractError, TrainingError
 from emozoo.labels import DIMENSIONS
-from emozoo_heads.mlp import Dropout, Fraction, NonNegative, Part, Size, mlp, part_of
+from emozoo_heads.mlp import Part, mlp, part_of
 
 Dimension = Literal["valence", "arousal", "dominance"]
 
@@ -46,7 +46,7 @@ class VADHead(nn.Module):
         *,
         dimensions: tuple[Dimension, ...] = ("valence", "arousal", "dominance"),
         bounded: Literal["tanh", "clip", "none"] = "tanh",
-        dropout: Dropout = 0.0,
+        dropout: Rate = 0.0,
         hidden: tuple[Size, ...] = (),
         part: Part | None = None,
     ) -> None:
@@ -153,7 +153,6 @@ class VADHead(nn.Module):
             self.dimensions,
             baseline=self.train_mean.cpu().numpy(),
             resamples=resamples,
-            seed=0,
         )
 
 

@@ -25,7 +25,7 @@ from emozoo import __version__, folder, weights, zoo
 from emozoo.card_check import card_problems
 from emozoo.card_text import merge_cards
 from emozoo.data.preprocess import Preprocessor
-from emozoo.data.video import probe, read_frames, stream_frames
+from emozoo.data.video import count_frames, read_frames, stream_frames
 from emozoo.errors import EmozooError
 from emozoo.evaluation.compare import compare_folders
 from emozoo.folder import config_text
@@ -126,7 +126,7 @@ def video(data: bytes) -> None:
     """A video file, looked at in every way."""
     path = written("video", data)
     for read in (
-        probe,
+        count_frames,
         lambda p: read_frames(p, np.array([0, 5])),
         lambda p: list(islice(stream_frames(p), 20)),
     ):

@@ -17,7 +17,7 @@ from small import install, tiny_model
 from typer.testing import CliRunner, Result
 
 from emozoo.cli.app import app
-from emozoo.data.video import probe
+from emozoo.data.video import count_frames
 from emozoo.errors import DataError, DetectorUnavailableError, EmozooError, UnknownComponentError
 
 CODE = (
@@ -144,7 +144,7 @@ def test_a_video_is_drawn_and_annotated(models: dict[str, str], media: Path, tmp
     options = ("--faces", "fixed", "--plot", tmp_path / "t.png", "--annotate", tmp_path / "new" / "t.mp4")
     predict(models["video"], media / "b.mp4", *options)
     assert (tmp_path / "t.png").stat().st_size > 20_000
-    assert probe(tmp_path / "new" / "t.mp4").frames == 30
+    assert count_frames(tmp_path / "new" / "t.mp4") == 30
 
 
 @pytest.mark.parametrize("option", ["--plot t.png", "--annotate t.mp4"])

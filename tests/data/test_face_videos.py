@@ -83,7 +83,7 @@ def test_the_fingerprint_tells_how_faces_were_found(tmp_path: Path) -> None:
     script = standing(3, (30, 30))
     folder = frame_folder(tmp_path / "v", scenes(3, script))
     detectors = [None, found_by(script), found_by(script, threshold=0.5), found_by(script, threshold=0.5)]
-    prints = [load(detector, folder).fingerprint() for detector in detectors]
+    prints = [load(detector, folder).fingerprint for detector in detectors]
     assert len(set(prints)) == 3
     assert prints[2] == prints[3]
 

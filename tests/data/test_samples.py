@@ -189,7 +189,7 @@ def test_images_are_read_from_files_as_from_bytes(tmp_path: Path) -> None:
     features = data.features
     on_disk = data.remove_columns("image").add_column("image", images, feature=features["image"])
     assert torch.equal(load(on_disk).media.pixels, load(data).media.pixels)
-    assert load(on_disk).fingerprint() == load(data).fingerprint()
+    assert load(on_disk).fingerprint == load(data).fingerprint
 
 
 def test_every_broken_image_is_listed_and_not_the_first_alone() -> None:
@@ -236,8 +236,8 @@ def test_the_fingerprint_changes_with_every_pixel_label_value_and_id_and_with_no
     monkeypatch.setattr(module, "MEMORY_BUDGET", budget)
     pixels = photos(3, 20)
     plain = rows([0, 1, 2], valence=[0.0, 0.5, None])
-    first = load(plain).fingerprint()
-    assert load(rows([0, 1, 2], valence=[0.0, 0.5, None])).fingerprint() == first
+    first = load(plain).fingerprint
+    assert load(rows([0, 1, 2], valence=[0.0, 0.5, None])).fingerprint == first
     changed = pixels.copy()
     changed[2, 19, 19] ^= 1
     renamed = plain.map(lambda row: {"id": row["id"].replace("photo-2", "photo-3")})
@@ -252,7 +252,7 @@ def test_the_fingerprint_changes_with_every_pixel_label_value_and_id_and_with_no
         plain.select([0, 1]),
         renamed,
     ]
-    prints = [load(other).fingerprint() for other in others]
+    prints = [load(other).fingerprint for other in others]
     assert first not in prints
     assert len(set(prints)) == len(prints)
 
@@ -274,14 +274,14 @@ def test_the_fingerprint_of_files_that_are_decoded_lazily_is_of_what_they_hold(
     first, moved, other = (
         on_disk(tmp_path / name, p) for name, p in zip("abc", (pixels, pixels, changed), strict=True)
     )
-    assert load(first).fingerprint() == load(moved).fingerprint()
-    assert load(first).fingerprint() != load(other).fingerprint()
+    assert load(first).fingerprint == load(moved).fingerprint
+    assert load(first).fingerprint != load(other).fingerprint
 
 
 def test_moving_to_a_device_changes_no_value() -> None:
     samples = load(rows([0, None, 2], valence=[0.5, None, -0.5]))
     moved = samples.to(torch.device("cpu"))
-    assert moved.fingerprint() == samples.fingerprint()
+    assert moved.fingerprint == samples.fingerprint
     assert torch.equal(moved.media.pixels, samples.media.pixels)
 
 

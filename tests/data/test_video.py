@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from clips import HEIGHT, WIDTH, barred, numbers_of, write_video
 
 from emozoo.data import video_file
-from emozoo.data.video import Frames, probe, read_frames, stream_frames
+from emozoo.data.video import FrameStream, count_frames, read_frames, stream_frames
 from emozoo.data.video_file import VideoFile
 from emozoo.errors import DataError, EmozooWarning
 
@@ -52,6 +53,14 @@ def holed(tmp_path: Path) -> Path:
     return path
 
 
+def times_and_damage(path: Path) -> tuple[list[float], str | None]:
+    """When each frame is shown, and what the video lacks."""
+    stream = FrameStream(path)
+    times = [time for _, time, _ in stream]
+    assert (stream.frames, stream.seconds) == (len(times), times[-1])
+    return times, stream.damaged
+
+
 def _destroy(path: Path, which: slice) -> None:
     """Overwrite packets of a video with zeros."""
     with av.open(str(path)) as container:
@@ -67,39 +76,29 @@ def test_frames_are_exactly_those_asked_for_in_that_order_at_their_times(name: s
     path = write_video(place / name, **CONTAINERS[name])
     fps = CONTAINERS[name].get("fps", 25)
     frames = read_frames(path, ASKED)
-    assert frames.pixels.shape == (7, HEIGHT, WIDTH, 3)
-    assert frames.pixels.dtype == np.uint8
-    assert numbers_of(frames.pixels) == ASKED.tolist() == frames.index.tolist()
-    assert (frames.index.dtype, frames.times.dtype) == (np.int64, np.float64)
+    assert frames.shape == (7, HEIGHT, WIDTH, 3)
+    assert frames.dtype == np.uint8
+    assert numbers_of(frames) == ASKED.tolist()
+    times, damage = times_and_damage(path)
     tick = 0.001 if name.endswith("webm") else 1e-6
-    assert frames.times == pytest.approx(ASKED / fps, abs=tick)
-    assert frames.damaged is None
+    assert times == pytest.approx(np.arange(40) / fps, abs=tick)
+    assert damage is None
 
 
 @pytest.mark.parametrize("name", CONTAINERS)
-def test_facts_are_those_of_the_frames_that_decode(name: str, place: Path) -> None:
-    path = write_video(place / f"facts-{name}", **CONTAINERS[name])
-    facts, fps = probe(path), CONTAINERS[name].get("fps", 25)
+def test_the_frames_that_decode_are_counted(name: str, place: Path) -> None:
+    path = write_video(place / f"counted-{name}", **CONTAINERS[name])
     with av.open(str(path)) as container:
         decoded = len(list(container.decode(video=0)))
-    assert facts.frames == decoded == 40
-    assert facts.fps == pytest.approx(fps, rel=1e-3)
-    assert facts.seconds == pytest.approx(40 / fps, rel=1e-3)
-    assert (facts.width, facts.height, facts.rotation) == (WIDTH, HEIGHT, 0)
-    assert not facts.variable
-    assert facts.damaged is None
+    assert count_frames(path) == decoded == 40
 
 
 @pytest.mark.parametrize("name", ["variable.mp4", "variable.mkv"])
 def test_a_variable_frame_rate_keeps_each_frames_own_time(name: str, place: Path) -> None:
     path = write_video(place / name, milliseconds=MILLISECONDS)
-    frames, facts = read_frames(path, ASKED), probe(path)
-    assert numbers_of(frames.pixels) == ASKED.tolist()
-    assert frames.times == pytest.approx(
-        [(MILLISECONDS[n] - MILLISECONDS[0]) / 1000 for n in ASKED], abs=1e-6
-    )
-    assert facts.variable
-    assert facts.fps == pytest.approx(39000 / (MILLISECONDS[-1] - MILLISECONDS[0]))
+    assert numbers_of(read_frames(path, ASKED)) == ASKED.tolist()
+    meant = [(time - MILLISECONDS[0]) / 1000 for time in MILLISECONDS]
+    assert times_and_damage(path)[0] == pytest.approx(meant, abs=1e-6)
 
 
 @pytest.mark.parametrize("codec", ["mpeg4", "libx264"])
@@ -109,14 +108,13 @@ def test_frames_that_an_avi_file_leaves_out_keep_their_time_and_are_no_damage(
 ) -> None:
     times = [time - MILLISECONDS[0] for time in MILLISECONDS]
     path = write_video(tmp_path / "gaps.avi", milliseconds=times, codec=codec, b_frames=b_frames)
-    frames, facts = read_frames(path, np.arange(40)), probe(path)
-    assert numbers_of(frames.pixels) == list(range(40))
-    shown, meant = np.diff(frames.times), np.diff(times) / 1000
+    assert numbers_of(read_frames(path, np.arange(40))) == list(range(40))
+    seconds, damage = times_and_damage(path)
+    shown, meant = np.diff(seconds), np.diff(times) / 1000
     late = min(b_frames, 2 if codec == "libx264" else 1)  # frames by which the encoder put them off
     assert shown[late:] == pytest.approx(meant[: len(meant) - late])
     assert (shown > 0).all()
-    assert (facts.damaged, frames.damaged, facts.variable) == (None, None, True)
-    assert facts.fps == pytest.approx(39 / frames.times[-1])
+    assert damage is None
 
 
 def test_an_avi_file_that_is_cut_short_says_so_though_it_leaves_out_frames(tmp_path: Path) -> None:
@@ -124,11 +122,11 @@ def test_an_avi_file_that_is_cut_short_says_so_though_it_leaves_out_frames(tmp_p
     with av.open(str(path)) as container:
         positions = [packet.pos for packet in container.demux(video=0) if packet.size]
     path.write_bytes(path.read_bytes()[: positions[20] - 8])
-    assert str(probe(path).damaged).endswith("it holds 20")
+    assert str(times_and_damage(path)[1]).endswith("it holds 20")
 
 
 def test_the_frames_after_one_that_is_lost_of_an_avi_file_keep_their_time(holed: Path) -> None:
-    assert read_frames(holed, np.array([4, 5])).times == pytest.approx([4 / 25, 7 / 25])
+    assert times_and_damage(holed)[0][4:6] == pytest.approx([4 / 25, 7 / 25])
 
 
 JOINED = {"joined.ts": {}, "joined.mpg": {"codec": "mpeg2video", "b_frames": 2}, "plain.ts": {"b_frames": 0}}
@@ -148,23 +146,20 @@ def joined(path: Path, *counts: int, **options: Any) -> Path:
 @pytest.mark.parametrize("name", JOINED)
 def test_where_files_were_joined_times_go_on_and_it_is_said(name: str, tmp_path: Path) -> None:
     path = joined(tmp_path / name, 40, 25, 30, **JOINED[name])
-    frames, facts = read_frames(path, np.arange(95)), probe(path)
-    assert numbers_of(frames.pixels) == list(range(95))
-    assert frames.times == pytest.approx(np.arange(95) / 25, abs=1e-4)
-    assert (facts.frames, facts.fps, facts.seconds) == (95, pytest.approx(25), pytest.approx(95 / 25))
-    assert not facts.variable
-    assert (
-        frames.damaged == facts.damaged == "its times begin anew, as in joined files, and are counted on: 2"
-    )
-    assert read_frames(path, np.arange(20)).damaged is None
+    said = "its times begin anew, as in joined files, and are counted on: 2"
+    with pytest.warns(EmozooWarning, match=f"{name}: {said}$"):
+        assert numbers_of(read_frames(path, np.arange(95))) == list(range(95))
+    assert times_and_damage(path) == (pytest.approx(np.arange(95) / 25, abs=1e-4), said)
+    assert count_frames(path) == 95
+    read_frames(path, np.arange(20))
 
 
 def test_no_frame_is_shown_before_the_one_before_it(tmp_path: Path) -> None:
     path = joined(tmp_path / "scraps.ts", 2, 2, 2, 40, b_frames=0)
-    frames = read_frames(path, np.arange(46))
-    assert numbers_of(frames.pixels) == list(range(46))
-    assert (np.diff(frames.times) > 0).all()
-    assert frames.times[-1] == pytest.approx(45 / 25, abs=0.3)
+    assert numbers_of(read_frames(path, np.arange(46))) == list(range(46))
+    times, _ = times_and_damage(path)
+    assert (np.diff(times) > 0).all()
+    assert times[-1] == pytest.approx(45 / 25, abs=0.3)
 
 
 def test_real_videos_have_the_frames_that_decode_whatever_their_headers_say(real_data: Path) -> None:
@@ -176,14 +171,17 @@ def test_real_videos_have_the_frames_that_decode_whatever_their_headers_say(real
     }
     for name, count in counts.items():
         path = real_data / "media" / name
-        assert (probe(path).frames, probe(path).damaged) == (count, None)
-        assert sum(1 for _ in VideoFile(path, "NONE").frames()) == count
+        assert count_frames(path) == count
+        with VideoFile(path) as video:
+            assert sum(1 for _ in video.frames()) == count
+            assert video.damage(ended=True) is None
     with av.open(str(real_data / "media" / "no_face.mp4")) as container:
         assert container.streams.video[0].frames == 98
         shown = list(container.decode(video=0))
     frames = read_frames(real_data / "media" / "no_face.mp4", np.array([94, 0]))
-    assert np.array_equal(frames.pixels[0], shown[94].to_ndarray(format="rgb24"))
-    assert frames.times[0] == pytest.approx(shown[94].time - shown[0].time)
+    assert np.array_equal(frames[0], shown[94].to_ndarray(format="rgb24"))
+    times, _ = times_and_damage(real_data / "media" / "no_face.mp4")
+    assert times[94] == pytest.approx(shown[94].time - shown[0].time)
     with pytest.raises(DataError, match=r"no_face\.mp4: frame 95 was asked for, the last of its 95 is 94"):
         read_frames(real_data / "media" / "no_face.mp4", np.array([95]))
 
@@ -195,7 +193,7 @@ def test_only_the_frames_asked_for_are_converted_and_none_is_decoded_after_the_l
     convert, enter = VideoFile.pixels, VideoFile.__enter__
     monkeypatch.setattr(VideoFile, "pixels", lambda self, frame: converted.append(0) or convert(self, frame))
     monkeypatch.setattr(VideoFile, "__enter__", lambda self: opened.append(self) or enter(self))
-    read_frames(plain, np.array([2, 7, 2, 9]), threads="NONE")
+    read_frames(plain, np.array([2, 7, 2, 9]))
     assert len(converted) == 3
     assert opened[0].decoded < 40
 
@@ -214,35 +212,24 @@ def test_a_rotation_in_the_metadata_is_applied(matrix, rotation: int, tmp_path: 
     place = data.find(b"tkhd") + 44
     data[place : place + 36] = struct.pack(">9i", a << 16, b << 16, 0, c << 16, d << 16, 0, 0, 0, 1 << 30)
     path.write_bytes(data)
-    frames, facts = read_frames(path, np.array([1])), probe(path)
+    (upright,) = read_frames(path, np.array([1]))
     height, width = (64, 96) if rotation in (0, 180) else (96, 64)
-    assert frames.pixels.shape == (1, height, width, 3)
-    assert (facts.width, facts.height, facts.rotation) == (width, height, rotation)
+    assert upright.shape == (height, width, 3)
     for x in (20, 70):
         for y in (10, 50):
             right, down = a * (x - 48) + c * (y - 32), b * (x - 48) + d * (y - 32)
-            shown = frames.pixels[0, height // 2 + down, width // 2 + right]
+            shown = upright[height // 2 + down, width // 2 + right]
             assert int(shown.mean()) == pytest.approx(int(stored[y, x].mean()), abs=8)
 
 
 def test_a_video_of_one_frame_is_a_video(tmp_path: Path) -> None:
     path = write_video(tmp_path / "one.mp4", 1)
-    assert numbers_of(read_frames(path, np.array([0, 0])).pixels) == [0, 0]
-    facts = probe(path)
-    assert (facts.frames, facts.fps, facts.seconds, facts.variable) == (1, 25.0, 0.04, False)
-
-
-def test_one_thread_reads_what_several_do(plain: Path) -> None:
-    everything = np.arange(40)
-    one, several = (read_frames(plain, everything, threads=threads) for threads in ("NONE", "SLICE"))
-    assert np.array_equal(one.pixels, several.pixels)
+    assert numbers_of(read_frames(path, np.array([0, 0]))) == [0, 0]
+    assert count_frames(path) == 1
 
 
 def test_a_stream_of_frames_is_all_of_them_in_turn(plain: Path) -> None:
-    frames = read_frames(plain, np.arange(40))
-    streamed = list(stream_frames(plain))
-    assert np.array_equal(np.stack([pixels for _, pixels in streamed]), frames.pixels)
-    assert [time for time, _ in streamed] == frames.times.tolist()
+    assert np.array_equal(np.stack(list(stream_frames(plain))), read_frames(plain, np.arange(40)))
 
 
 def test_frames_of_another_size_within_a_file_come_in_the_size_of_the_first(tmp_path: Path) -> None:
@@ -250,9 +237,10 @@ def test_frames_of_another_size_within_a_file_come_in_the_size_of_the_first(tmp_
     large = write_video(tmp_path / "large.ts", [barred(n, 320, 128) for n in range(10, 20)])
     both = tmp_path / "both.ts"
     both.write_bytes(small.read_bytes() + large.read_bytes())
-    frames = read_frames(both, np.array([0, 9, 12]))
-    assert frames.pixels.shape[1:] == (HEIGHT, WIDTH, 3)
-    assert numbers_of(frames.pixels) == [0, 9, 12]
+    with pytest.warns(EmozooWarning, match="its times begin anew"):
+        frames = read_frames(both, np.array([0, 9, 12]))
+    assert frames.shape[1:] == (HEIGHT, WIDTH, 3)
+    assert numbers_of(frames) == [0, 9, 12]
 
 
 def test_metadata_in_an_unknown_encoding_do_not_matter(tmp_path: Path) -> None:
@@ -260,7 +248,7 @@ def test_metadata_in_an_unknown_encoding_do_not_matter(tmp_path: Path) -> None:
     data = path.read_bytes()
     assert b"QQQQQQQQ" in data
     path.write_bytes(data.replace(b"QQQQQQQQ", b"\xff\xfe\xe9\xe8\xff\xfe\xe9\xe8"))
-    assert probe(path).frames == 40
+    assert count_frames(path) == 40
 
 
 def test_a_truncated_file_gives_what_it_holds_and_says_what_its_header_promised(tmp_path: Path) -> None:
@@ -268,9 +256,9 @@ def test_a_truncated_file_gives_what_it_holds_and_says_what_its_header_promised(
     with av.open(str(path)) as container:
         positions = [packet.pos for packet in container.demux(video=0) if packet.size]
     path.write_bytes(path.read_bytes()[: positions[25]])
-    assert (probe(path).frames, probe(path).damaged) == (25, "its header says 40 frames, it holds 25")
-    frames = read_frames(path, np.arange(25))
-    assert numbers_of(frames.pixels) == frames.index.tolist() == list(range(25))
+    assert count_frames(path) == 25
+    assert times_and_damage(path)[1] == "its header says 40 frames, it holds 25"
+    assert numbers_of(read_frames(path, np.arange(25))) == list(range(25))
     beyond = r"cut\.mp4: frame 39 was asked for, the last of its 25 is 24 \(its header says 40 frames, it holds 25\)"
     with pytest.raises(DataError, match=beyond):
         read_frames(path, np.array([39]))
@@ -280,19 +268,16 @@ def test_a_truncated_matroska_file_is_known_by_its_duration(tmp_path: Path) -> N
     whole = write_video(tmp_path / "whole.mkv", 100)
     path = tmp_path / "cut.mkv"
     path.write_bytes(whole.read_bytes()[: whole.stat().st_size * 4 // 10])
-    assert probe(whole).damaged is None
-    assert str(probe(path).damaged).startswith("its header says 4.0 s, its frames end at ")
+    assert times_and_damage(whole)[1] is None
+    assert str(times_and_damage(path)[1]).startswith("its header says 4.0 s, its frames end at ")
 
 
 def test_frames_that_do_not_decode_are_left_out_and_the_last_one_stands_in_at_the_end(holed: Path) -> None:
-    frames = read_frames(holed, np.arange(40))
     there = [number for number in range(40) if number not in (5, 6)]
-    assert numbers_of(frames.pixels) == [*there, 39, 39]
-    assert frames.index.tolist() == [*range(38), 37, 37]
-    assert frames.times[-2:] == pytest.approx([frames.times[37]] * 2)
-    assert frames.damaged == "frames that do not decode: 2"
-    assert read_frames(holed, np.array([3])).damaged is None
-    assert read_frames(holed, np.array([20])).damaged == "frames that do not decode: 2"
+    for index, numbers in ((np.arange(40), [*there, 39, 39]), (np.array([20]), [22])):
+        with pytest.warns(EmozooWarning, match=r"holed\.avi: frames that do not decode: 2$"):
+            assert numbers_of(read_frames(holed, index)) == numbers
+    assert numbers_of(read_frames(holed, np.array([3]))) == [3], "no damage is seen up to there"
 
 
 def test_a_stream_of_a_damaged_video_ends_with_a_warning_that_says_so(holed: Path) -> None:
@@ -304,6 +289,7 @@ def test_a_stream_of_a_damaged_video_ends_with_a_warning_that_says_so(holed: Pat
     ]
 
 
+@pytest.mark.filterwarnings("ignore::emozoo.errors.EmozooWarning")
 @pytest.mark.parametrize("name", ["mpeg4.avi", "h264.ts", "vp9.webm", "h264.mp4", "hevc.mkv", "mpeg2.mpg"])
 def test_flipped_bits_give_frames_or_a_data_error_and_nothing_else(
     name: str, place: Path, tmp_path: Path
@@ -315,19 +301,9 @@ def test_flipped_bits_give_frames_or_a_data_error_and_nothing_else(
             data[position] ^= 1 << rng.integers(8)
         path = tmp_path / f"{seed}-{name}"
         path.write_bytes(data)
-        read = _read_all(path)
-        if isinstance(read, DataError):
-            assert str(path) in str(read)
-        else:
-            assert len(read.pixels) == probe(path).frames
-            assert (np.diff(read.index) >= 0).all()
-
-
-def _read_all(path: Path) -> Frames | DataError:
-    try:
-        return read_frames(path, np.arange(probe(path).frames))
-    except DataError as error:
-        return error
+        with suppress(DataError):
+            count = count_frames(path)
+            assert len(read_frames(path, np.arange(count))) == count
 
 
 def _audio(path: Path) -> None:
@@ -369,7 +345,7 @@ def test_what_cannot_be_read_is_a_data_error_with_the_path(name: str, tmp_path: 
     make, said = UNREADABLE[name]
     make(tmp_path / name)
     for read in (
-        probe,
+        count_frames,
         lambda path: read_frames(path, np.array([0])),
         lambda path: list(stream_frames(path)),
     ):
@@ -382,7 +358,7 @@ def test_a_file_whose_every_frame_is_destroyed_is_a_data_error(tmp_path: Path) -
     path = write_video(tmp_path / "dead.avi", codec="mjpeg")
     _destroy(path, slice(None))
     for read in (
-        probe,
+        count_frames,
         lambda path: read_frames(path, np.array([0])),
         lambda path: list(stream_frames(path)),
     ):
@@ -405,7 +381,7 @@ def test_a_script_that_would_make_ffmpeg_open_other_files_is_refused(
     Path("plain.mp4").write_bytes(plain.read_bytes())
     Path("innocent.mp4").write_text(script)
     with pytest.raises(DataError, match=r"innocent\.mp4: not a video"):
-        probe("innocent.mp4")
+        count_frames("innocent.mp4")
 
 
 @pytest.mark.parametrize("address", ["concat:{0}|{0}", "file:{0}", "http://127.0.0.1:9/x.mp4", "/dev/zero"])
@@ -419,7 +395,7 @@ def test_a_picture_is_no_video_whatever_it_is_called(tmp_path: Path) -> None:
 
     Image.fromarray(barred(3)).save(tmp_path / "face.mp4", "jpeg")
     with pytest.raises(DataError, match=r"face\.mp4: not a video of a kind that is read: mov, mp4, matroska"):
-        probe(tmp_path / "face.mp4")
+        count_frames(tmp_path / "face.mp4")
 
 
 def test_a_video_of_too_many_pixels_is_refused_before_it_is_decoded(

@@ -87,7 +87,7 @@ def test_both_say_of_every_frame_of_the_videos_that_is_tried_whether_a_face_is_t
     around = {edge + side for edge in (faces.start, faces.stop) for side in (-1, 0) if faces}
     index = sorted(number for number in {*range(0, frames, 30), frames - 1, *around} if 0 <= number < frames)
     shown = [int(number in faces) for number in index]
-    pixels = read_frames(real_data / "media" / name, np.asarray(index)).pixels
+    pixels = read_frames(real_data / "media" / name, np.asarray(index))
     assert [len(found) for found in map(yunet.detect, pixels)] == shown
     assert [len(found) for found in map(dlib.detect, pixels)] == shown
 

@@ -95,7 +95,7 @@ def test_a_beep_is_heard_in_the_copy_when_it_is_in_the_video(
     with av.open(str(copy)) as container:
         assert [stream.codec_context.name for stream in container.streams] == ["h264", "aac"]
         assert container.streams.audio[0].channels == channels
-    assert len(read_frames(copy, np.arange(50)).index) == 50
+    assert len(read_frames(copy, np.arange(50))) == 50
 
 
 def test_a_video_that_begins_between_keyframes_is_in_step_with_its_sound(tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ def test_a_video_that_begins_between_keyframes_is_in_step_with_its_sound(tmp_pat
     source = tmp_path / "cut.ts"
     source.write_bytes(whole.read_bytes()[fourth // 188 * 188 :])
     copy = copied(source)
-    assert len(read_frames(copy, np.arange(38)).index) == 38, "a frame in twelve is a keyframe"
+    assert len(read_frames(copy, np.arange(38))) == 38, "a frame in twelve is a keyframe"
     assert_heard(copy, (1.0 - 12 / 25, 1.2 - 12 / 25), until=38 / 25)
 
 
@@ -131,7 +131,7 @@ def test_sound_goes_on_where_its_channels_change(channels: tuple[int, int], tmp_
     source.write_bytes(b"".join(parts))
     copy = copied(source)
     assert_heard(copy, (0.5, 0.7), (1.8, 2.0), (2.5, 2.7), (3.8, 4.0), until=4.0)
-    assert len(read_frames(copy, np.arange(100)).index) == 100
+    assert len(read_frames(copy, np.arange(100))) == 100
 
 
 def test_sound_that_cannot_be_encoded_ends_with_a_warning_and_the_picture_goes_on(tmp_path: Path) -> None:
@@ -140,7 +140,7 @@ def test_sound_that_cannot_be_encoded_ends_with_a_warning_and_the_picture_goes_o
     source = with_sound(tmp_path / "v.mkv", samples, codec="pcm_f32le")
     with pytest.warns(EmozooWarning, match=r"v\.mkv: its sound is damaged from [01]\.\d s on"):
         copy = copied(source)
-    assert len(read_frames(copy, np.arange(50)).index) == 50
+    assert len(read_frames(copy, np.arange(50))) == 50
     assert (loudness(copy)[:15] > 0.1).all()
 
 
@@ -148,7 +148,7 @@ def test_sound_ends_with_the_last_frame(tmp_path: Path) -> None:
     copy = copied(with_sound(tmp_path / "v.mkv", beeps((0, 6), seconds=6)))
     heard = np.flatnonzero(loudness(copy) > 0.1)
     assert 37 <= heard[-1] <= 42
-    assert read_frames(copy, np.arange(50)).damaged is None
+    assert len(read_frames(copy, np.arange(50))) == 50
 
 
 def test_a_video_without_sound_has_a_copy_without(tmp_path: Path) -> None:
@@ -173,7 +173,7 @@ def test_damaged_sound_ends_with_a_warning_and_the_picture_goes_on(tmp_path: Pat
     source.write_bytes(content)
     with pytest.warns(EmozooWarning, match=r"v\.mkv: its sound is damaged from \d\.\d s on"):
         copy = copied(source)
-    assert len(read_frames(copy, np.arange(50)).index) == 50
+    assert len(read_frames(copy, np.arange(50))) == 50
     heard = loudness(copy) > 0.1
     assert heard[:15].all()
     assert not heard[25:].any()

@@ -198,7 +198,7 @@ def test_each_person_of_the_real_videos_is_one_track(real_data: Path, name, trac
     finder = open_detector("yunet", file=str(real_data / "detectors" / "yunet_n_320_320.onnx"), max_side=320)
     tracker, spans = Tracker(), {}
     frames = itertools.islice(stream_frames(real_data / "media" / name), 200)
-    for index, (_, frame) in enumerate(frames):
+    for index, frame in enumerate(frames):
         for track in tracker.update(index, finder.detect(frame)).tolist():
             spans[track] = (spans.get(track, (index,))[0], index)
     assert list(spans.values()) == tracks
