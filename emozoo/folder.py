@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -35,6 +36,8 @@ from emozoo.recipe import ModelConfig
 from emozoo.trees import explain, read_tree, write_tree
 
 if TYPE_CHECKING:
+    from packaging.requirements import Requirement
+
     from emozoo.model import EmotionModel
     from emozoo.weights import Store
 
@@ -321,7 +324,7 @@ def check_requirements(requires: Mapping[str, Any], folder: Path) -> None:
             wanted = Requirement(f"{name}{versions}")
         except InvalidRequirement:
             wanted = None
-        if wanted is None or wanted.name != name or str(wanted) != f"{name}{wanted.specifier}":
+        if wanted is None or wanted.name != name or not _is_range(wanted):
             raise CorruptModelError(
                 f"{folder / CONFIG}: requires.{name} is {versions!r}, no version range. {_WAY_OUT}"
             )
@@ -330,8 +333,13 @@ def check_requirements(requires: Mapping[str, Any], folder: Path) -> None:
             lacking[f"{name}{versions}"] = installed or "not installed"
     if lacking:
         found = ", ".join(f"{wanted} ({installed})" for wanted, installed in lacking.items())
-        quoted = " ".join(f'"{wanted}"' for wanted in lacking)
-        raise MissingPluginError(f"{folder} needs {found}: pip install {quoted}")
+        raise MissingPluginError(f"{folder} needs {found}: pip install {shlex.join(lacking)}")
+
+
+def _is_range(wanted: Requirement) -> bool:
+    """Say whether a requirement is a name and a range of versions; after `===` a shell's own signs may stand."""
+    exact = any(part.operator == "===" for part in wanted.specifier)
+    return str(wanted) == f"{wanted.name}{wanted.specifier}" and not exact
 
 
 def _installed(name: str) -> str | None:
