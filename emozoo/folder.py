@@ -28,6 +28,7 @@ from emozoo.errors import (
     EmozooError,
     MissingPluginError,
     RecipeError,
+    UnknownComponentError,
 )
 from emozoo.hashing import matches, sha256
 from emozoo.layout import CARD, CONFIG, GOLDEN, MANIFEST, MODEL, REQUIRED, RUN, WEIGHTS
@@ -179,7 +180,7 @@ def load_model(folder: Path, device: str = "auto", dtype: Dtype = "fp32") -> Emo
 
     Raises:
         CorruptModelError: a file is missing, damaged, or does not belong to the others; says which.
-        MissingPluginError: a component's plugin is not installed, with the pip line.
+        MissingPluginError: a component's plugin is not installed, with the pip line, or has no such component.
         RecipeError: there is no such device or precision.
     """
     place, precision = resolve_device(device), resolve_dtype(dtype)
@@ -285,6 +286,11 @@ def _read(folder: Path) -> tuple[EmotionModel, bool]:
         model, exact = assemble(config, folder / WEIGHTS)
     except CorruptModelError as error:
         raise CorruptModelError(f"{folder}: {error}\n{_WAY_OUT}") from error
+    except UnknownComponentError as error:
+        raise MissingPluginError(
+            f"{folder} needs a component that is not here, its files are whole: {error} Install the version of the "
+            "plugin that the model was saved with."
+        ) from error
     return model, exact and model.requires.keys() <= requires.keys()
 
 

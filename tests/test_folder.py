@@ -365,6 +365,23 @@ def test_a_plugin_in_an_older_version_is_named_with_the_version_that_is_there(
         load_model(folder, "cpu")
 
 
+@pytest.mark.parametrize("how", ["renamed", "hidden"])
+def test_a_component_that_is_not_there_makes_no_model_corrupt(
+    keeper: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    folder = keeping().save(tmp_path / "m")
+    if how == "hidden":
+        monkeypatch.setenv("EMOZOO_PLUGINS", "none")
+    else:
+        points = keeper / "emozoo_keepers-1.2.dist-info" / "entry_points.txt"
+        points.write_text(points.read_text().replace("keeper =", "keeper-v2 ="))
+    refresh(monkeypatch)
+    with pytest.raises(MissingPluginError, match="no head is called 'emozoo-keepers:keeper'") as caught:
+        load_model(folder, "cpu")
+    assert ("EMOZOO_PLUGINS=none hides" in str(caught.value)) == (how == "hidden")
+    assert "Install the version of the plugin" in str(caught.value)
+
+
 @pytest.mark.parametrize("versions", ["===1`id`", '==="|sh|"', "===$HOME", "===1&&id", ">=1,===$(id)", "===1"])
 def test_a_requirement_that_a_shell_would_run_is_in_no_line_for_pip(versions: str) -> None:
     with pytest.raises(CorruptModelError, match=r"requires.emozoo-x is .*, no version range"):
