@@ -71,8 +71,8 @@ def plain_options(options: Mapping[str, Any], where: str) -> dict[str, Any]:
         return plain(to_jsonable_python(dict(options), inf_nan_mode="constants"), where)
     except (PydanticSerializationError, RecipeError) as error:
         raise PluginLoadError(
-            f"{where}: an option's default cannot be saved as JSON: {error}. Give the option another value, or tell the "
-            "plugin's author (docs/plugins.md)"
+            f"{where}: an option's default cannot be saved as JSON: {error}. Give the option another value, or "
+            "tell the plugin's author (docs/plugins.md)"
         ) from error
 
 

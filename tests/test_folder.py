@@ -382,7 +382,9 @@ def test_a_component_that_is_not_there_makes_no_model_corrupt(
     assert "Install the version of the plugin" in str(caught.value)
 
 
-@pytest.mark.parametrize("versions", ["===1`id`", '==="|sh|"', "===$HOME", "===1&&id", ">=1,===$(id)", "===1"])
+@pytest.mark.parametrize(
+    "versions", ["===1`id`", '==="|sh|"', "===$HOME", "===1&&id", ">=1,===$(id)", "===1"]
+)
 def test_a_requirement_that_a_shell_would_run_is_in_no_line_for_pip(versions: str) -> None:
     with pytest.raises(CorruptModelError, match=r"requires.emozoo-x is .*, no version range"):
         check_requirements({"emozoo-x": versions}, Path("m"))

@@ -488,7 +488,9 @@ def test_a_component_whose_options_cannot_be_read_or_saved_is_the_plugin_s_failu
         match=r"the options of emozoo_toy\.Bare cannot be read: .*no annotation for size\. Its author gives",
     ):
         registry.resolve("backbone", "bare", {}, "model.backbone")
-    with pytest.raises(PluginLoadError, match=r"default cannot be saved as JSON: model\.backbone\.scale.* author"):
+    with pytest.raises(
+        PluginLoadError, match=r"default cannot be saved as JSON: model\.backbone\.scale.* author"
+    ):
         _ = registry.resolve("backbone", "inf", {}, "model.backbone").plain
 
 
