@@ -43,7 +43,7 @@ def addressed(text: str, repo: str, url: str) -> str:
 
 def split_card(text: str) -> tuple[str, str]:
     """Return a card's YAML header, without its fences, and its body."""
-    text = text.replace("\r\n", "\n")
+    text = text.removeprefix("\ufeff").replace("\r\n", "\n")
     found = _HEADER.match(text)
     return (found[1], text[found.end() :]) if found else ("", text)
 

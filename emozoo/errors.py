@@ -58,7 +58,7 @@ class WeightsUnavailableError(EmozooError):
 
 
 class MissingPluginError(EmozooError):
-    """A saved model needs a plugin, or a version of one, that is not installed."""
+    """A saved model needs a plugin, a version of one or a component of one, that is not installed."""
 
 
 class CorruptModelError(EmozooError):

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -28,6 +29,7 @@ from emozoo.errors import (
     EmozooError,
     MissingPluginError,
     RecipeError,
+    UnknownComponentError,
 )
 from emozoo.hashing import matches, sha256
 from emozoo.layout import CARD, CONFIG, GOLDEN, MANIFEST, MODEL, REQUIRED, RUN, WEIGHTS
@@ -36,6 +38,8 @@ from emozoo.recipe import ModelConfig
 from emozoo.trees import explain, read_tree, write_tree
 
 if TYPE_CHECKING:
+    from packaging.requirements import Requirement
+
     from emozoo.model import EmotionModel
     from emozoo.weights import Store
 
@@ -177,7 +181,7 @@ def load_model(folder: Path, device: str = "auto", dtype: Dtype = "fp32") -> Emo
 
     Raises:
         CorruptModelError: a file is missing, damaged, or does not belong to the others; says which.
-        MissingPluginError: a component's plugin is not installed, with the pip line.
+        MissingPluginError: a component's plugin is not installed, with the pip line, or has no such component.
         RecipeError: there is no such device or precision.
     """
     place, precision = resolve_device(device), resolve_dtype(dtype)
@@ -283,6 +287,11 @@ def _read(folder: Path) -> tuple[EmotionModel, bool]:
         model, exact = assemble(config, folder / WEIGHTS)
     except CorruptModelError as error:
         raise CorruptModelError(f"{folder}: {error}\n{_WAY_OUT}") from error
+    except UnknownComponentError as error:
+        raise MissingPluginError(
+            f"{folder} needs a component that is not here, its files are whole: {error} Install the version of the "
+            "plugin that the model was saved with."
+        ) from error
     return model, exact and model.requires.keys() <= requires.keys()
 
 
@@ -322,7 +331,7 @@ def check_requirements(requires: Mapping[str, Any], folder: Path) -> None:
             wanted = Requirement(f"{name}{versions}")
         except InvalidRequirement:
             wanted = None
-        if wanted is None or wanted.name != name or str(wanted) != f"{name}{wanted.specifier}":
+        if wanted is None or wanted.name != name or not _is_range(wanted):
             raise CorruptModelError(
                 f"{folder / CONFIG}: requires.{name} is {versions!r}, no version range. {_WAY_OUT}"
             )
@@ -330,8 +339,13 @@ def check_requirements(requires: Mapping[str, Any], folder: Path) -> None:
             lacking[f"{name}{versions}"] = there
     if lacking:
         found = ", ".join(f"{wanted} ({there})" for wanted, there in lacking.items())
-        quoted = " ".join(f'"{wanted}"' for wanted in lacking)
-        raise MissingPluginError(f"{folder} needs {found}: pip install {quoted}")
+        raise MissingPluginError(f"{folder} needs {found}: pip install {shlex.join(lacking)}")
+
+
+def _is_range(wanted: Requirement) -> bool:
+    """Say whether a requirement is a name and a range of versions; after `===` a shell's own signs may stand."""
+    exact = any(part.operator == "===" for part in wanted.specifier)
+    return str(wanted) == f"{wanted.name}{wanted.specifier}" and not exact
 
 
 def verify_golden(model: EmotionModel, folder: Path) -> float:

@@ -138,8 +138,9 @@ def _download(model: HubModel, hub: Hub) -> Path:
             f"{model} is no model that emozoo has pushed: it holds no {', '.join(sorted(lacking))}"
         )
     folder = hub.snapshot(model.repo, commit)
-    wanted = [name for name in (MANIFEST, *REQUIRED, RUN, CARD) if name in held]
+    wanted = [name for name in (*REQUIRED, RUN, CARD) if name in held]
     wanted += sorted(filter(OF_CARD.fullmatch, held))[:OF_CARD_LIMIT]
+    wanted.append(MANIFEST)  # last: a copy that has it is whole
     with explained(str(model), hub.url(model.repo)), plain_names():
         for name in wanted:  # what is cached is not asked for
             persistently(

@@ -115,12 +115,12 @@ class EmotionModel(nn.Module):
         if self.aggregator is not None:
             frames = features if features.ndim == 4 else features[:, None, None]
             pooled = self.aggregator(frames, mask)
-            _expect(pooled.features, (features.shape[0], self.aggregator.out_features), "the aggregator")
+            _expect_aggregated(pooled, frames, self.aggregator)
         heads: dict[str, Tensor] = {}
         for name in self.heads:
             head: Any = self.heads[name]
             heads[name] = head(pooled.features)
-            _expect(heads[name], (features.shape[0], head.out_features), f"head {name!r}")
+            _expect(heads[name], (features.shape[0], head.out_features), f"head {name!r}", head)
         return Output(heads, pooled.features, pooled.clip_weights, pooled.frame_weights)
 
     def backbone_features(self, x: Tensor) -> Tensor:
@@ -128,7 +128,7 @@ class EmotionModel(nn.Module):
         if x.ndim == 4:
             x = x.contiguous(memory_format=torch.channels_last)
         features = self.backbone(x)
-        _expect(features, (x.shape[0], self.backbone.out_features), "the backbone")
+        _expect(features, (x.shape[0], self.backbone.out_features), "the backbone", self.backbone)
         return features
 
     def _frame_features(self, x: Tensor, mask: Tensor | None, bn_per_frame: bool) -> Tensor:
@@ -198,8 +198,7 @@ class EmotionModel(nn.Module):
 
     def decode(self, outputs: dict[str, Tensor]) -> list[dict[str, dict[str, Any]]]:
         """Return, for each sample, each head's part of a prediction, by head name."""
-        heads: Any = self.heads
-        parts = {name: heads[name].decode(value) for name, value in outputs.items()}
+        parts = {name: _decoded(self.heads[name], value, name) for name, value in outputs.items()}
         return [dict(zip(parts, row, strict=True)) for row in zip(*parts.values(), strict=True)]
 
     def predict(
@@ -251,7 +250,10 @@ class EmotionModel(nn.Module):
         return predict(self, source, faces=faces, windowing=windowing, tta=tta, batch_size=batch_size)
 
     def save(self, folder: str | Path, *, store: Store = "fp32") -> Path:
-        """Write config.json, model.safetensors, golden.safetensors and a manifest; see `emozoo.folder.save_model`."""
+        """Write config.json, model.safetensors, golden.safetensors and a manifest; see `emozoo.folder.save_model`.
+
+        A model folder in its place is replaced, with its card and its record, which are of the weights that it held.
+        """
         from emozoo.folder import save_model
 
         return save_model(self, Path(folder), store=store)
@@ -342,9 +344,41 @@ def _module(part: registry.Resolved, *context: Any) -> Any:
     return built
 
 
-def _expect(value: Tensor, shape: tuple[int, ...], who: str) -> None:
+def _expect(value: Any, shape: tuple[int, ...], who: str, module: nn.Module) -> None:
+    if not isinstance(value, Tensor):
+        raise ContractError(f"{who} returned a {type(value).__name__}, not a tensor {shape}{_of(module)}")
     if tuple(value.shape) != shape:
-        raise ContractError(f"{who} returned {tuple(value.shape)}, it declares {shape}")
+        raise ContractError(f"{who} returned {tuple(value.shape)}, it declares {shape}{_of(module)}")
+
+
+def _expect_aggregated(pooled: Any, frames: Tensor, aggregator: Any) -> None:
+    """Check what an aggregator makes of frames (B, clips, frames, D)."""
+    if not isinstance(pooled, Aggregated):
+        raise ContractError(
+            f"the aggregator returned a {type(pooled).__name__}, not emozoo.contracts.Aggregated{_of(aggregator)}"
+        )
+    _expect(pooled.features, (frames.shape[0], aggregator.out_features), "the aggregator", aggregator)
+    for axes, name in ((2, "clip_weights"), (3, "frame_weights")):
+        if (weights := getattr(pooled, name)) is not None:
+            _expect(weights, tuple(frames.shape[:axes]), f"the aggregator ({name})", aggregator)
+
+
+def _decoded(head: Any, output: Tensor, name: str) -> list[dict[str, Any]]:
+    rows = head.decode(output)
+    if not isinstance(rows, list) or len(rows) != len(output):
+        what = f"{len(rows)} rows" if isinstance(rows, list) else f"a {type(rows).__name__}"
+        raise ContractError(
+            f"head {name!r} decoded {len(output)} samples to {what}, not to a list of as many{_of(head)}"
+        )
+    return rows
+
+
+def _of(module: nn.Module) -> str:
+    """Say whose code an error is in, and who mends it."""
+    kind = type(module)
+    return (
+        f". {kind.__module__}.{kind.__qualname__} breaks its contract; emozoo.testing shows its author where"
+    )
 
 
 def _declared(module: nn.Module, attribute: str, kind: type, where: str) -> Any:

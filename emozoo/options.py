@@ -19,17 +19,22 @@ def check_options(function: Callable[..., Any], options: Mapping[str, Any], wher
 
     Raises:
         RecipeError: lists every option that is unknown, missing or of the wrong type, with its path.
-        PluginLoadError: the parameters' annotations cannot be used.
+        PluginLoadError: the parameters' annotations cannot be used, or one is called as a key of the table around.
     """
     from pydantic import ValidationError
 
+    from emozoo.recipe import Recipe
+
     schema, values = options_schema(function), plain(options, where)
+    beside = keys_at(Recipe, where.split("."))
+    if hidden := [name for name in option_names(function) if name in (beside or ["name"])]:
+        raise PluginLoadError(
+            f"{where}: {_called(function)} has the option {', '.join(map(repr, hidden))}, which is a key of the table "
+            "that it stands in, so that no recipe can set it: call the option otherwise"
+        )
     try:
         checked = schema.model_validate_json(json.dumps(values), strict=True)
     except ValidationError as error:
-        from emozoo.recipe import Recipe
-
-        beside = keys_at(Recipe, where.split("."))
         problems = explain(error, schema, where, values, beside)
         raise RecipeError(f"wrong options of {where}:\n{problems}") from None
     return {field.alias: getattr(checked, name) for name, field in schema.model_fields.items()}
@@ -65,7 +70,10 @@ def plain_options(options: Mapping[str, Any], where: str) -> dict[str, Any]:
     try:  # infinities stay themselves, for `plain` to refuse: as null they would be read back as None
         return plain(to_jsonable_python(dict(options), inf_nan_mode="constants"), where)
     except (PydanticSerializationError, RecipeError) as error:
-        raise PluginLoadError(f"{where}: an option's default cannot be saved as JSON: {error}") from error
+        raise PluginLoadError(
+            f"{where}: an option's default cannot be saved as JSON: {error}. Give the option another value, or "
+            "tell the plugin's author (docs/plugins.md)"
+        ) from error
 
 
 @functools.cache
@@ -90,10 +98,14 @@ def options_schema(function: Callable[..., Any]) -> Any:
         }
         return create_model("Options", __config__=ConfigDict(extra="forbid", allow_inf_nan=False), **fields)
     except Exception as error:  # pydantic and typing raise what they like over annotations
-        name = f"{function.__module__}.{getattr(function, '__qualname__', function)}"
         raise PluginLoadError(
-            f"the options of {name} cannot be read: {type(error).__name__}: {error}"
+            f"the options of {_called(function)} cannot be read: {type(error).__name__}: {error}. Its author gives "
+            "every keyword-only parameter a type (docs/plugins.md)"
         ) from error
+
+
+def _called(function: Callable[..., Any]) -> str:
+    return f"{function.__module__}.{getattr(function, '__qualname__', function)}"
 
 
 def _hints(target: Any, options: Mapping[str, inspect.Parameter]) -> dict[str, Any]:

@@ -292,7 +292,9 @@ class Resolved:
     def plain(self) -> dict[str, Any]:
         """The name and every option as JSON values, as config.json keeps them."""
         values = plain_options(self.options, self.where)
-        return {"name": self.name, **{key: value for key, value in values.items() if key != "member"}}
+        if "/" in self.name:
+            del values["member"]
+        return {"name": self.name, **values}
 
     def build(self, *context: Any) -> Any:
         """Build the component from its kind's context (`in_channels`; `in_features` and `labels`; ...).
@@ -347,7 +349,8 @@ def resolve(kind: str, name: str, options: Mapping[str, Any], where: str) -> Res
         if checked[option] is not None
     }
     checked |= {option: part.plain for option, part in nested.items()}
-    qualified = component.qualified + (f"/{checked['member']}" if checked.get("member") else "")
+    named = checked.get("member")
+    qualified = component.qualified + (f"/{named}" if named and isinstance(named, str) else "")
     return Resolved(component, factory, qualified, checked, where, tuple(nested.values()))
 
 

@@ -20,14 +20,18 @@ OPTIONS = {
 """How the component of a template is called with other options than its defaults."""
 
 USE = {
-    "backbone": "[model]\nbackbone = { name = $short, width = 64 }",
-    "aggregator": "[model]\naggregator = { name = $short, temperature = 0.5 }",
-    "head": "[model.heads]\nstrength = { name = $short, dropout = 0.2 }",
-    "consistency": "[train]\nconsistency = [{ name = $short, weight = 0.1 }]",
-    "dataset": "[data]\nname = $short\nroot = $folder",
-    "detector": "emozoo predict MODEL photo.jpg --faces $short",
+    "backbone": "[model]\nbackbone = { name = $name, width = 64 }",
+    "aggregator": "[model]\naggregator = { name = $name, temperature = 0.5 }",
+    "head": "[model.heads]\nstrength = { name = $name, dropout = 0.2 }",
+    "consistency": "[train]\nconsistency = [{ name = $name, weight = 0.1 }]",
+    "dataset": "[data]\nname = $name\nroot = $folder",
+    "detector": "emozoo predict MODEL photo.jpg --faces $name",
 }
-"""What a recipe, or the command line, says to use it."""
+"""What a recipe, or the command line, says to use it: by the full name, which stays unique."""
+
+
+NOUN = {"consistency": "Cost", "dataset": "Reader"}
+"""What a class of a kind is called last, where that is not the kind: then no name clashes with what it imports."""
 
 
 def new_plugin(name: str, kind: str, out: Path) -> Path:
@@ -86,8 +90,9 @@ def _values(distribution: str, kind: str) -> dict[str, str]:
     short = distribution.removeprefix("emozoo-")
     words = [word for word in short.split("-") if word]
     series = ".".join(__version__.split(".")[:2])
-    use = Template(USE[kind]).substitute(short=f'"{short}"', folder=f'"data/{short}"')
-    cls = "".join(word.capitalize() for word in words)
+    use = Template(USE[kind]).substitute(name=f'"{distribution}:{short}"', folder=f'"data/{short}"')
+    noun = NOUN.get(kind, kind.capitalize())
+    cls = "".join(word.capitalize() for word in words).removesuffix(noun) + noun
     return {
         "distribution": distribution,
         "module": distribution.replace("-", "_"),

@@ -20,7 +20,7 @@ from torch.nn.modules.module import (
 )
 from torch.overrides import TorchFunctionMode
 
-from emozoo.errors import ContractError, CorruptModelError, PluginLoadError
+from emozoo.errors import ContractError, CorruptModelError, PluginLoadError, UnknownComponentError
 from emozoo.model import EmotionModel
 from emozoo.recipe import ModelConfig
 
@@ -46,6 +46,7 @@ def assemble(config: ModelConfig, path: Path) -> tuple[EmotionModel, bool]:
 
     Raises:
         CorruptModelError: the config cannot be built, or the file does not fit it; names every wrong tensor.
+        UnknownComponentError: what the config names is not installed, or hidden by `EMOZOO_PLUGINS`.
     """
     model = _build(config, "meta")
     exact = model.config == config
@@ -142,7 +143,7 @@ def _build(config: ModelConfig, device: str) -> EmotionModel:
                 return EmotionModel(config)
             with _NoRandomNumbers():
                 return EmotionModel(config)
-    except (PluginLoadError, ContractError):
+    except (PluginLoadError, ContractError, UnknownComponentError):
         raise
     except Exception as error:  # whatever a constructor makes of the options that a file gives it
         raise CorruptModelError(f"the config does not describe a model that can be built: {error}") from error

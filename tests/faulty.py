@@ -148,6 +148,17 @@ class Unguarded(Backbone):
         self.reduce = nn.Linear(4, width)
 
 
+class FixedClips(Backbone):
+    input_kind = "clips"
+
+    def __init__(self, in_channels: int) -> None:
+        super().__init__(in_channels)
+        self.conv = nn.Conv3d(in_channels, 4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x).mean((2, 3, 4))
+
+
 class Unsavable(Backbone):
     def __init__(self, in_channels: int, *, scale: float = float("inf")) -> None:
         super().__init__(in_channels)
@@ -281,6 +292,20 @@ class NanGradient(Head):
 class VectorLoss(Head):
     def criterion(self, train: Targets) -> Any:
         return lambda output, targets: (output[:, 0] - self.wanted(targets)).nan_to_num().square()
+
+
+class NegativeLoss(Head):
+    """Which keeps the contract: a loss may be negative, as likelihoods are."""
+
+    def criterion(self, train: Targets) -> Any:
+        exact = super().criterion(train)
+        return lambda output, targets: -1 / (1 + exact(output, targets)) * self.known(targets).any()
+
+
+class NoLoss(Head):
+    def criterion(self, train: Targets) -> Any:
+        exact = super().criterion(train)
+        return lambda output, targets: 0 * exact(output, targets)
 
 
 class UntypedLoss(Head):

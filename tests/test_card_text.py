@@ -155,6 +155,13 @@ def test_windows_line_ends_are_read():
     assert body(merged).endswith("\n\nkept\n")
 
 
+def test_a_byte_order_mark_is_no_text():
+    merged = merge_cards("\ufeff---\nlanguage: en\n---\nkept\n", NEW)
+    assert merged.count("library_name") == 1
+    assert read_header(merged)["language"] == "en"
+    assert body(merged).endswith("\n\nkept\n")
+
+
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=8),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),

@@ -105,6 +105,7 @@ def check(kind: str, name: str, **given: Any) -> None:
         ("backbone", "Backbone"),
         ("aggregator", "Aggregator"),
         ("head", "Head"),
+        ("head", "NegativeLoss"),
         ("consistency", "Cost"),
         ("dataset", "Reader"),
         ("dataset", "FilmReader"),
@@ -138,6 +139,10 @@ def test_what_the_faulty_ones_are_made_from_keeps_its_contract(kind, name):
         ("Keywords", r"it takes \*\*options\. Name its options"),
         ("Untyped", r"option 'width' takes -1, 0, .* alike\. Annotate it with the type"),
         ("Unguarded", r"width = -1 ends in RuntimeError.*Field\(gt=0\)"),
+        (
+            "FixedClips",
+            r"a clip of one frame raised RuntimeError.*Clips of short videos may be as short as one",
+        ),
         ("Unsavable", r"cannot be saved as JSON: .*scale.* make the default a JSON value"),
     ],
 )
@@ -175,6 +180,7 @@ def test_a_fault_of_an_aggregator_is_found_and_named(name, message):
         ),
         ("Diluted", r"samples without targets change the loss from"),
         ("NanGradient", r"samples without targets have a gradient|gradient .* not finite"),
+        ("NoLoss", r"the loss of random output is 0\.0\. Return a finite number; 0 is the loss of"),
         ("VectorLoss", r"the loss is \(17,\), not \(\)"),
         ("UntypedLoss", r"no annotation for weight"),
         ("DecodesTensors", r"decode returned what JSON cannot hold: .*Tensor.* use \.tolist\(\)"),

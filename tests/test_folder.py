@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -18,7 +19,7 @@ import emozoo
 from emozoo import folder as folders
 from emozoo import hashing
 from emozoo.errors import ContractError, CorruptModelError, MissingPluginError, RecipeError
-from emozoo.folder import load_model, save_model, verify_golden, write_manifest
+from emozoo.folder import check_requirements, load_model, save_model, verify_golden, write_manifest
 from emozoo.model import EmotionModel, create
 
 FILES = ("config.json", "golden.safetensors", "manifest.json", "model.safetensors")
@@ -296,7 +297,7 @@ def test_a_network_of_the_same_name_of_another_distribution_is_never_taken(
     assert type(load_model(folder, "cpu").backbone.copies[0]).__name__ == "Relu"
     monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry != str(sites["relu"])])
     refresh(monkeypatch)
-    with pytest.raises(MissingPluginError, match=r'pip install "emozoo-relu>=1.2,<2"'):
+    with pytest.raises(MissingPluginError, match=r"pip install 'emozoo-relu>=1.2,<2'"):
         load_model(folder, "cpu")
 
 
@@ -348,7 +349,7 @@ def test_a_missing_plugin_is_named_with_the_pip_line_before_anything_is_built(
     (keeper / "emozoo_keepers-1.2.dist-info").rename(keeper / "gone")
     refresh(monkeypatch)
     monkeypatch.setattr(EmotionModel, "__init__", lambda *_: pytest.fail("something was built"))
-    pip = r'needs emozoo-keepers>=1.2,<2 \(not installed\): pip install "emozoo-keepers>=1.2,<2"'
+    pip = r"needs emozoo-keepers>=1.2,<2 \(not installed\): pip install 'emozoo-keepers>=1.2,<2'"
     with pytest.raises(MissingPluginError, match=pip):
         load_model(folder, "cpu")
 
@@ -362,6 +363,39 @@ def test_a_plugin_in_an_older_version_is_named_with_the_version_that_is_there(
     refresh(monkeypatch)
     with pytest.raises(MissingPluginError, match=r"emozoo-keepers>=1.2,<2 \(1.1.9\): pip install"):
         load_model(folder, "cpu")
+
+
+@pytest.mark.parametrize("how", ["renamed", "hidden"])
+def test_a_component_that_is_not_there_makes_no_model_corrupt(
+    keeper: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    folder = keeping().save(tmp_path / "m")
+    if how == "hidden":
+        monkeypatch.setenv("EMOZOO_PLUGINS", "none")
+    else:
+        points = keeper / "emozoo_keepers-1.2.dist-info" / "entry_points.txt"
+        points.write_text(points.read_text().replace("keeper =", "keeper-v2 ="))
+    refresh(monkeypatch)
+    with pytest.raises(MissingPluginError, match="no head is called 'emozoo-keepers:keeper'") as caught:
+        load_model(folder, "cpu")
+    assert ("EMOZOO_PLUGINS=none hides" in str(caught.value)) == (how == "hidden")
+    assert "Install the version of the plugin" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "versions", ["===1`id`", '==="|sh|"', "===$HOME", "===1&&id", ">=1,===$(id)", "===1"]
+)
+def test_a_requirement_that_a_shell_would_run_is_in_no_line_for_pip(versions: str) -> None:
+    with pytest.raises(CorruptModelError, match=r"requires.emozoo-x is .*, no version range"):
+        check_requirements({"emozoo-x": versions}, Path("m"))
+
+
+@pytest.mark.parametrize("versions", [">=1!2.0,<1!3", "~=1.4.2", "==1.*,!=1.3", ">= 1.2rc1", "==1.0+cu128"])
+def test_a_line_for_pip_is_one_word_a_requirement_to_a_shell(versions: str) -> None:
+    with pytest.raises(MissingPluginError) as caught:
+        check_requirements({"emozoo-x": versions}, Path("m"))
+    line = str(caught.value).partition("pip install ")[2]
+    assert shlex.split(line) == [f"emozoo-x{versions}"]
 
 
 @pytest.mark.parametrize("device", ["cpu", "auto", "cpu:0"])

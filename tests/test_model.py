@@ -65,11 +65,36 @@ class Narrow(nn.Module):
     def forward(self, x, mask=None):
         from emozoo.contracts import Aggregated
         return Aggregated(x.mean((1, 2))[:, 1:])
+
+class Pooled(Narrow):
+    def forward(self, x, mask=None): return x.mean((1, 2))
+
+class Heavy(Narrow):
+    def forward(self, x, mask=None):
+        from emozoo.contracts import Aggregated
+        return Aggregated(x.mean((1, 2)), **{self.weights: x.mean(3).flatten(1)})
+
+class HeavyClips(Heavy):
+    weights = "clip_weights"
+
+class HeavyFrames(Heavy):
+    weights = "frame_weights"
+
+class Twofold(Base):
+    def forward(self, x): return super().forward(x), x
+
+class OneForAll(TooMany):
+    out_features = 3
+    def decode(self, output): return [{"a": 1}]
+
+class Dictionary(OneForAll):
+    def decode(self, output): return {"a": output}
 """
 ODD_POINTS = {
     **{f"backbones/{name.lower()}": name for name in ("Base", "Undeclared", "Wider", "Sideways", "Clips", "function")},
-    "heads/toomany": "TooMany",
-    "aggregators/narrow": "Narrow",
+    "backbones/twofold": "Twofold",
+    **{f"heads/{name.lower()}": name for name in ("TooMany", "OneForAll", "Dictionary")},
+    **{f"aggregators/{name.lower()}": name for name in ("Narrow", "Pooled", "HeavyClips", "HeavyFrames")},
 }  # fmt: skip
 
 
@@ -162,6 +187,18 @@ def test_an_input_with_other_axes_is_refused_with_the_shapes_that_are_taken(shap
             {"backbone": {"name": "base"}, "aggregator": {"name": "narrow"}},
             r"the aggregator returned \(2, 3\)",
         ),
+        (
+            {"backbone": {"name": "twofold"}},
+            r"the backbone returned a tuple, not a tensor \(2, 4\)\. odd_parts\.Twofold breaks",
+        ),
+        (
+            {"aggregator": {"name": "pooled"}},
+            r"the aggregator returned a Tensor, not emozoo\.contracts\.Aggregated\. odd_parts\.Pooled breaks",
+        ),
+        (
+            {"aggregator": {"name": "heavyframes"}},
+            r"the aggregator \(frame_weights\) returned \(2, 1\), it declares \(2, 1, 1\)",
+        ),
     ],
 )
 def test_a_part_that_returns_another_shape_than_it_declares_is_named(
@@ -170,6 +207,21 @@ def test_a_part_that_returns_another_shape_than_it_declares_is_named(
     model = create(tiny_config(**{"backbone": {"name": "base"}, **changes}))
     with pytest.raises(ContractError, match=message):
         model(images(2))
+
+
+def test_weights_of_other_clips_than_there_are_are_refused(odd: None) -> None:
+    model = create(tiny_config(backbone={"name": "base"}, aggregator={"name": "heavyclips"}))
+    with pytest.raises(ContractError, match=r"\(clip_weights\) returned \(1, 6\), it declares \(1, 2\)"):
+        model(torch.zeros(1, 2, 3, 1, 44, 44))
+
+
+@pytest.mark.parametrize(("head", "what"), [("oneforall", "1 rows"), ("dictionary", "a dict")])
+def test_a_head_that_decodes_samples_to_something_else_than_as_many_rows_is_named(
+    odd: None, head: str, what: str
+) -> None:
+    model = create(tiny_config(heads={"mine": {"name": head}}))
+    with pytest.raises(ContractError, match=rf"head 'mine' decoded 2 samples to {what}, not to a list"):
+        model.decode({"mine": torch.zeros(2, 3)})
 
 
 @pytest.mark.parametrize(

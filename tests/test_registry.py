@@ -63,6 +63,19 @@ TOY = """
     class Plain:
         pass
 
+    class Named:
+        def __init__(self, in_channels: int, *, name: str = "toy") -> None: ...
+
+    class Shadowed:
+        def __init__(self, root: object, *, labels: str = "a", deep: bool = True, fold: int = 1) -> None: ...
+
+    class WeightedCost:
+        def __init__(self, labels: object, dimensions: object, *, weight: float = 5.0) -> None: ...
+
+    class Members:
+        def __init__(self, in_channels: int, *, member: Literal["a", 3] | None = "a") -> None:
+            self.given = member
+
     class Bare:
         def __init__(self, in_channels: int, *, size=3) -> None: ...
 
@@ -471,14 +484,44 @@ def test_options_come_complete_in_the_types_that_were_annotated_and_go_out_as_js
 def test_a_component_whose_options_cannot_be_read_or_saved_is_the_plugin_s_failure(write):
     write("emozoo-toy", {"bare": "Bare", "inf": "Unsavable"})
     with pytest.raises(
-        PluginLoadError, match=r"the options of emozoo_toy\.Bare cannot be read: .*no annotation for size"
+        PluginLoadError,
+        match=r"the options of emozoo_toy\.Bare cannot be read: .*no annotation for size\. Its author gives",
     ):
         registry.resolve("backbone", "bare", {}, "model.backbone")
-    with pytest.raises(PluginLoadError, match=r"default cannot be saved as JSON: model\.backbone\.scale"):
+    with pytest.raises(
+        PluginLoadError, match=r"default cannot be saved as JSON: model\.backbone\.scale.* author"
+    ):
         _ = registry.resolve("backbone", "inf", {}, "model.backbone").plain
 
 
 # --- components that are options of others ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "where", "hidden"),
+    [
+        ("backbone", "Named", "model.backbone", "'name'"),
+        ("backbone", "Named", "model.backbone.inner", "'name'"),
+        ("detector", "Named", "faces", "'name'"),
+        ("dataset", "Shadowed", "data", "'labels', 'fold'"),
+        ("consistency", "WeightedCost", "train.consistency.0", "'weight'"),
+    ],
+)
+def test_an_option_that_is_called_as_a_key_of_its_table_is_the_plugin_s_failure(
+    write, kind, name, where, hidden
+):
+    write("emozoo-toy", {"toy": name}, group=registry.GROUPS[kind])
+    said = f"{where}: emozoo_toy.{name} has the option {hidden}, which is a key of the table"
+    with pytest.raises(PluginLoadError, match=re.escape(said)):
+        registry.resolve(kind, "emozoo-toy:toy", {}, where)
+
+
+@pytest.mark.parametrize("member", ["a", 3, None])
+def test_a_member_that_is_no_part_of_the_name_is_kept_as_an_option(write, member):
+    write("emozoo-toy", {"some": "Members"})
+    table = registry.resolve("backbone", "some", {"member": member}, "model.backbone").plain
+    name, options = table.pop("name"), table
+    assert registry.resolve("backbone", name, options, "model.backbone").build(1).given == member
 
 
 def test_a_component_in_an_option_is_given_and_kept_in_full_name_and_every_option(write):

@@ -18,6 +18,7 @@ from emozoo.errors import (
     ContractError,
     DataError,
     DatasetNotRecognisedError,
+    EmozooError,
     EmozooWarning,
     RecipeError,
     suggest,
@@ -100,8 +101,13 @@ def data_for(root: Path | None, name: str | None, assignments: Sequence[str]) ->
 
 
 def read(reader: DatasetReader, name: str) -> Dataset:
-    """Read a dataset and check that it keeps the contract's columns."""
-    rows = reader.read()
+    """Read a dataset and check that it keeps the contract's columns.
+
+    Raises:
+        ContractError: the reader fails, or returns something else than its contract says.
+        DataError: the dataset cannot be used, or is empty.
+    """
+    rows = _rows(reader, name)
     missing = [column for column in COLUMNS if column not in rows.column_names]
     if missing:
         raise ContractError(f"dataset reader {name!r} returns no column {', '.join(missing)}")
@@ -109,6 +115,10 @@ def read(reader: DatasetReader, name: str) -> Dataset:
         raise ContractError(f"dataset reader {name!r} returns neither or both of the columns image and video")
     if not len(rows):
         raise DataError(f"dataset {name!r} is empty")
+    if getattr(rows.features.get("image"), "decode", False):
+        raise ContractError(
+            f"dataset reader {name!r} returns images decoded: its column image is datasets.Image(decode=False)"
+        )
     if not hasattr(rows.features["label"], "names"):
         raise ContractError(f"dataset reader {name!r}: column label is no datasets.ClassLabel")
     if len(set(rows["id"])) < len(rows):
@@ -117,6 +127,26 @@ def read(reader: DatasetReader, name: str) -> Dataset:
             f"dataset reader {name!r} gives {count} rows the id {twice!r}; each needs its own"
         )
     return rows
+
+
+def _rows(reader: DatasetReader, name: str) -> Dataset:
+    """Return what a reader reads as plain values, whatever format (torch, numpy) it gave them."""
+    from datasets import Dataset
+
+    try:
+        rows = reader.read()
+    except (EmozooError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        raise ContractError(
+            f"dataset reader {name!r} raised {type(error).__name__}: {error}; for data that it cannot read, its author "
+            "lets it raise an emozoo.errors.DataError that says what is wrong"
+        ) from error
+    if not isinstance(rows, Dataset):
+        raise ContractError(
+            f"dataset reader {name!r} returned a {type(rows).__name__}, not a datasets.Dataset"
+        )
+    return rows.with_format(None)
 
 
 @dataclass(frozen=True, slots=True)

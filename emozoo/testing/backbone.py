@@ -50,6 +50,11 @@ def check_backbone(
         x = seeded(2, channels, *([frames] if module.input_kind == "clips" else []), size, size)
         output = check_evaluation(subject, module, _run, x)
         check_shape(subject, output, (2, module.out_features), f"the output for {tuple(x.shape)}")
+    if module.input_kind == "clips":
+        with subject.doing("a clip of one frame", "Clips of short videos may be as short as one frame"):
+            check_shape(
+                subject, _run(module, x[:, :, :1]), tuple(output.shape), "the output for a clip of one frame"
+            )
     _check_layout(subject, module, x, output)
     check_places(subject, module, _run, x, output)
     check_gradients(subject, module, lambda built, _: _run(built, x).square().sum(), None)

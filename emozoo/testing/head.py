@@ -133,7 +133,11 @@ def _check_loss(subject: Subject, criterion: Any, output: Tensor, targets: Targe
     for value in (whole, known, nothing):
         check_shape(subject, value, (), "the loss")
     remedy = "Leave out rows whose target is NaN, and divide by the number of the others, at least 1"
-    subject.require(known.isfinite() and known > 0, f"the loss of random output is {known.item()}", remedy)
+    subject.require(
+        known.isfinite() and known != 0,
+        f"the loss of random output is {known.item()}",
+        "Return a finite number; 0 is the loss of a batch without targets",
+    )
     subject.require(
         nothing == 0, f"the loss of a batch without any target is {nothing.item()}, not 0", remedy
     )

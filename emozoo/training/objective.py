@@ -119,6 +119,11 @@ def _scalar(value: Tensor, what: str) -> Tensor:
 
 def _criterion(model: EmotionModel, name: str, train: Train, targets: Targets) -> Any:
     head: Any = model.heads[name]
+    if not callable(getattr(type(head), "criterion", None)):
+        raise ContractError(
+            f"head {name!r} ({type(head).__module__}.{type(head).__qualname__}) has no method criterion: it cannot be "
+            "trained (emozoo.contracts.Head says what it returns)"
+        )
     options = train.losses.get(name, Loss()).options
     checked = registry.check_options(type(head).criterion, options, f"train.losses.{name}")
     return head.criterion(targets, **checked)

@@ -35,6 +35,9 @@ def code_lines(text: str) -> int:
     return len(left)
 
 
+CALLED = {kind: kind.capitalize() for kind in registry.GROUPS} | {"consistency": "Cost", "dataset": "Reader"}
+
+
 @pytest.mark.parametrize("kind", registry.GROUPS)
 def test_new_writes_a_complete_package_with_less_than_thirty_lines_of_component(tmp_path, kind):
     said = invoke("new", "emozoo-My_Paper", "--kind", kind, "--out", str(tmp_path))
@@ -47,7 +50,10 @@ def test_new_writes_a_complete_package_with_less_than_thirty_lines_of_component(
     assert 10 < code_lines(source) < 30
     project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
     assert (project["name"], project["dependencies"]) == ("emozoo-my-paper", ["emozoo>=0.1,<0.2"])
-    assert project["entry-points"] == {registry.GROUPS[kind]: {"my-paper": "emozoo_my_paper:MyPaper"}}
+    assert project["entry-points"] == {
+        registry.GROUPS[kind]: {"my-paper": f"emozoo_my_paper:MyPaper{CALLED[kind]}"}
+    }
+    assert '"emozoo-my-paper:my-paper"' in (folder / "README.md").read_text()
     assert f"check_{kind}(" in (folder / "tests" / "test_contract.py").read_text()
     assert not [name for name in files if "$" in (folder / name).read_text()]
     for node in ast.walk(ast.parse(source)):
@@ -117,6 +123,33 @@ def test_whatever_the_name_the_component_is_valid_python(tmp_path, name):
         f"class {target.partition(':')[2]}("
         in (folder / "src" / name.replace("-", "_") / "__init__.py").read_text()
     )
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("backbone", "none true false literal field tensor backbone"),
+        ("aggregator", "aggregated mean aggregator"),
+        ("head", "targets criterion rate head strength"),
+        ("consistency", "sequence annotated cost consistency"),
+        ("dataset", "image path sequence finding table dataset data-error reader"),
+        ("detector", "faces auto none detector"),
+    ],
+)
+def test_whatever_the_name_the_component_hides_nothing_that_its_module_imports(tmp_path, kind, words):
+    for word in words.split():
+        folder = new_plugin(f"emozoo-{word}", kind, tmp_path)
+        for path in [*folder.glob("src/*/*.py"), *folder.glob("tests/*.py")]:
+            nodes = list(ast.walk(ast.parse(path.read_text())))
+            imports = [n for n in nodes if isinstance(n, ast.ImportFrom) and n.module != "datasets"]
+            names = [alias.name for node in imports for alias in node.names]
+            names += [node.name for node in nodes if isinstance(node, ast.ClassDef)]
+            assert len({*names, "Dataset"}) == len(names) + 1, path
+
+
+def test_a_class_is_called_by_its_kind_once(tmp_path):
+    folder = new_plugin("emozoo-face-detector", "detector", tmp_path)
+    assert "class FaceDetector:" in (folder / "src" / "emozoo_face_detector" / "__init__.py").read_text()
 
 
 GOOD = "class Reader:\n    def __init__(self, root, *, size: int = 3): ...\n"

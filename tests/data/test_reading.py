@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from datasets import ClassLabel, Dataset, Features, Value
+from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, Value
 from small import install
 
 from emozoo.data.reading import hold_out, open_reader, read, reader_for, recognise, split_rows
@@ -150,7 +150,7 @@ def test_a_reader_that_lacks_part_of_its_contract_is_refused(readers: Path) -> N
 class Given:
     """A reader that returns what it was given."""
 
-    def __init__(self, rows: Dataset) -> None:
+    def __init__(self, rows: Any) -> None:
         self.rows = rows
 
     def read(self) -> Dataset:
@@ -176,6 +176,35 @@ def test_what_a_reader_returns_is_checked() -> None:
         read(Given(rows.cast_column("label", Value("int64"))), "given")
     with pytest.raises(ContractError, match="gives 2 rows the id 'row-1'; each needs its own"):
         read(Given(with_image(table(4, id=["row-0", "row-1", "row-2", "row-1"]))), "given")
+    with pytest.raises(ContractError, match="'given' returns images decoded"):
+        read(Given(rows.cast_column("image", Image())), "given")
+    for other in (DatasetDict(train=rows), rows.to_iterable_dataset(), None):
+        with pytest.raises(
+            ContractError, match=rf"'given' returned a {type(other).__name__}, not a datasets"
+        ):
+            read(Given(other), "given")
+
+
+def test_rows_are_plain_values_whatever_format_a_reader_gave_them() -> None:
+    rows = read(Given(with_image(table(4)).with_format("numpy")), "given")
+    assert {type(value) for value in rows["label"]} == {int}
+
+
+@pytest.mark.parametrize(
+    ("raised", "expected"),
+    [(KeyError("boom"), ContractError), (DataError("boom"), DataError), (PermissionError("boom"), OSError)],
+)
+def test_a_reader_that_fails_is_named_and_what_it_says_of_the_data_stays(
+    monkeypatch: pytest.MonkeyPatch, raised: Exception, expected: type[Exception]
+) -> None:
+    def fail(_: Given) -> Dataset:
+        raise raised
+
+    monkeypatch.setattr(Given, "read", fail)
+    with pytest.raises(
+        expected, match="'given' raised KeyError: 'boom'" if expected is ContractError else "boom"
+    ):
+        read(Given(table(1)), "given")
 
 
 # --- splits ---------------------------------------------------------------------------------------------------

@@ -104,6 +104,17 @@ def test_a_file_that_cannot_be_had_is_an_error_and_leaves_nothing_half(hub, push
     assert cached_models() == []
 
 
+@pytest.mark.parametrize("name", ["README.md", "run.json"])
+def test_a_download_that_broke_off_at_the_card_is_completed_by_the_next_load(hub, pushed, tmp_path, name):
+    pinned = f"{NAME}@{pushed.commit}"
+    hub.fault(f"GET /api/resolve-cache/.*{name}", status=503, times=100)
+    with pytest.raises(HubUnavailableError, match=r"\(HTTP 503\)"):
+        emozoo.load(pinned, "cpu")
+    hub.faults.clear()
+    emozoo.load(pinned, "cpu")
+    assert cached_file(pushed, tmp_path, name).exists()
+
+
 def test_an_answer_that_is_not_the_hubs_is_said_to_be_none(hub, pushed):
     hub.fault("GET /api/models", wrong=True)
     with pytest.raises(HubUnavailableError, match=r"does not answer as it should \(JSONDecodeError\)"):

@@ -197,7 +197,7 @@ def test_a_model_whose_plugin_is_not_installed_says_how_to_install_it(hub, folde
     write_manifest(folders[0])
     api_of_alice.create_repo("alice/needy")
     api_of_alice.upload_folder(repo_id="alice/needy", folder_path=folders[0])
-    with pytest.raises(MissingPluginError, match=r'pip install "emozoo-faraway>=2"'):
+    with pytest.raises(MissingPluginError, match=r"pip install 'emozoo-faraway>=2'"):
         emozoo.load("hub:alice/needy", "cpu")
 
 

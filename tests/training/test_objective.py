@@ -141,6 +141,12 @@ def test_a_backbone_without_declared_convolutions_cannot_be_regularised(tiny_rec
         make(tiny_recipe, "model.backbone={name='timm/test_resnet'}", "train.orthogonal=0.5")
 
 
+def test_a_head_without_a_criterion_is_not_trained(tiny_recipe, monkeypatch) -> None:
+    monkeypatch.delattr(type(EmotionModel(tiny_recipe().model).heads["vad"]), "criterion")
+    with pytest.raises(ContractError, match=r"head 'vad' \(emozoo_heads.* has no method criterion"):
+        make(tiny_recipe)
+
+
 def test_a_loss_that_is_not_a_scalar_is_refused(tiny_recipe) -> None:
     learner, images, targets = make(tiny_recipe)
     learner.criteria["vad"] = lambda output, targets: (output - targets.vad).square()
