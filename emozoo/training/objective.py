@@ -114,7 +114,7 @@ def _scalar(value: Tensor, what: str) -> Tensor:
 
 
 def _criterion(model: EmotionModel, name: str, train: Train, targets: Targets) -> Any:
-    head: Any = model.heads[name]
+    head = model.heads[name]
     options = train.losses.get(name, Loss()).options
     checked = registry.check_options(type(head).criterion, options, f"train.losses.{name}")
     return head.criterion(targets, **checked)
