@@ -55,8 +55,7 @@ def machine() -> str:
     """Say what is measured on."""
     import torch
 
-    from emozoo.training.record import hardware
-    from emozoo.versions import versions
+    from emozoo.versions import hardware, versions
 
     found = hardware(torch.device("cuda" if torch.cuda.is_available() else "cpu"), 1)
     where = f"{found['processor']}, {found['cores']} cores{', ' + found['gpu'] if 'gpu' in found else ''}"

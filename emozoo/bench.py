@@ -77,8 +77,7 @@ def bench(
     """
     import torch
 
-    from emozoo.training.record import hardware
-    from emozoo.versions import versions
+    from emozoo.versions import hardware, versions
 
     sizes, count = tuple(sorted(set(batches))), threads or os.cpu_count() or 1
     if not sizes or sizes[0] < 1 or count < 1:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emozoo.errors import DataError
+from emozoo.evaluation import tables
 from emozoo.folder import check_manifest, load_model, read_manifest, save_model, write_manifest
 from emozoo.layout import CARD, MANIFEST, MODEL, PICTURES, RECIPE, RECORDS, RUN, WEIGHTS
 from emozoo.printable import printable
@@ -37,7 +38,7 @@ _SCORES = {
     "accuracy": ("accuracy", "accuracy (WAR)"), "uar": ("recall", "unweighted average recall (UAR)"),
     "f1": ("f1", "macro F1"), "ccc": ("ccc", "CCC, mean"), "rmse": ("rmse", "RMSE"),
 }  # fmt: skip
-"""The metrics that a card's header tells: as the Hub calls them, and in words."""
+"""The metrics that a card's header tells: as the Hub calls them, and in words that published cards have."""
 
 
 def render_card(
@@ -91,23 +92,13 @@ def _template() -> Template:
     environment = Environment(
         undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
-    environment.filters["share"] = lambda value: "-" if value is None else f"{value:.2%}"
-    environment.filters["number"] = lambda value: "-" if value is None else f"{value:.3f}"
-    environment.filters["interval"] = _interval
+    environment.filters["metric_title"] = tables.metric_title
+    environment.filters["number"] = lambda value, metric: tables.number(metric, value)
+    environment.filters["entry"] = lambda measured, metric: (
+        tables.entry(metric, measured) if measured else "-"
+    )
     environment.filters["duration"] = _duration
     return environment.from_string((Path(__file__).parent / "card.md.jinja").read_text(encoding="utf-8"))
-
-
-def _interval(entry: Mapping[str, Any], share: bool = False) -> str:
-    if entry["value"] is None:
-        return "undefined"
-    form = "{:.2%}" if share else "{:.3f}"
-    text = form.format(entry["value"])
-    return (
-        text
-        if not entry["interval"]
-        else f"{text} [{', '.join(form.format(end) for end in entry['interval'])}]"
-    )
 
 
 def _duration(seconds: float) -> str:

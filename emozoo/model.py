@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from einops import rearrange, repeat
 from torch import Tensor, nn
 
 from emozoo import registry
@@ -49,9 +50,12 @@ class EmotionModel(nn.Module):
         config: what it is made of, with qualified names and every option filled in.
         labels: the category names, in the order of the outputs.
         preprocessor: turns media into input; training, evaluation and prediction all use it.
+        heads: the heads, as `emozoo.contracts.Head` describes them, by the recipe's names.
         requires: the distributions, and their version ranges, that a saved copy needs.
         source: where the weights were loaded from; None for a model that was built here.
     """
+
+    heads: Mapping[str, Any]
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -71,13 +75,14 @@ class EmotionModel(nn.Module):
             features = _declared(self.aggregator, "out_features", int, "model.aggregator")
         elif self.input_kind == "clips":
             raise RecipeError("model.aggregator: a backbone that sees clips needs one, such as name = 'mean'")
-        self.heads = nn.ModuleDict()
+        heads: Any = nn.ModuleDict()
         for name in config.heads:
-            if hasattr(self.heads, name):
+            if hasattr(heads, name):
                 raise RecipeError(f"model.heads.{name}: {name!r} has a meaning in torch; give another name")
-            self.heads[name] = _module(parts[f"heads.{name}"], features, config.labels)
-            _declared(self.heads[name], "task", str, f"model.heads.{name}")
-            _declared(self.heads[name], "out_features", int, f"model.heads.{name}")
+            heads[name] = _module(parts[f"heads.{name}"], features, config.labels)
+            _declared(heads[name], "task", str, f"model.heads.{name}")
+            _declared(heads[name], "out_features", int, f"model.heads.{name}")
+        self.heads = heads
 
     def forward(self, x: Tensor, mask: Tensor | None = None, *, bn_per_frame: bool = False) -> Output:
         """Run images (B, C, H, W), or videos (B, clips, frames, C, H, W) with a mask (B, clips, frames).
@@ -117,8 +122,7 @@ class EmotionModel(nn.Module):
             pooled = self.aggregator(frames, mask)
             _expect_aggregated(pooled, frames, self.aggregator)
         heads: dict[str, Tensor] = {}
-        for name in self.heads:
-            head: Any = self.heads[name]
+        for name, head in self.heads.items():
             heads[name] = head(pooled.features)
             _expect(heads[name], (features.shape[0], head.out_features), f"head {name!r}", head)
         return Output(heads, pooled.features, pooled.clip_weights, pooled.frame_weights)
@@ -137,22 +141,23 @@ class EmotionModel(nn.Module):
         if mask is not None and (self.training or self.input_kind == "clips") and not bool(mask.all()):
             return self._real_features(x, mask, bn_per_frame and self.training)
         if self.input_kind == "clips":
-            return self.backbone_features(x.flatten(0, 1).transpose(1, 2)).unflatten(0, (batch, clips, 1))
+            whole = self.backbone_features(rearrange(x, "b clips t c h w -> (b clips) c t h w"))
+            return rearrange(whole, "(b clips) d -> b clips 1 d", b=batch, clips=clips)
         if bn_per_frame and self.training:
-            places = x.flatten(1, 2).unbind(1)
-            return torch.stack([self.backbone_features(place) for place in places], 1).unflatten(
-                1, (clips, frames)
-            )
-        return self.backbone_features(x.flatten(0, 2)).unflatten(0, (batch, clips, frames))
+            places = rearrange(x, "b clips t c h w -> b (clips t) c h w").unbind(1)
+            features = torch.stack([self.backbone_features(place) for place in places], 1)
+            return rearrange(features, "b (clips t) d -> b clips t d", clips=clips, t=frames)
+        features = self.backbone_features(rearrange(x, "b clips t c h w -> (b clips t) c h w"))
+        return rearrange(features, "(b clips t) d -> b clips t d", b=batch, clips=clips, t=frames)
 
     def _real_features(self, x: Tensor, mask: Tensor, bn_per_frame: bool) -> Tensor:
         """Return what `_frame_features` does, of the frames that are there alone, and 0 where none is."""
         batch, clips, frames = mask.shape
         if self.input_kind == "clips":
-            x, mask = x.flatten(0, 1), mask.flatten(0, 1)
+            x, mask = (rearrange(each, "b clips t ... -> (b clips) t ...") for each in (x, mask))
             call = mask.sum(1)  # in which call a clip is seen: that of its length
         else:
-            x, mask = x.flatten(0, 2)[:, None], mask.flatten()[:, None]
+            x, mask = (rearrange(each, "b clips t ... -> (b clips t) 1 ...") for each in (x, mask))
             call = mask[:, 0].long()
             if bn_per_frame:
                 call *= torch.arange(1, clips * frames + 1, device=call.device).repeat(batch)
@@ -181,11 +186,14 @@ class EmotionModel(nn.Module):
         mask = None if mask is None else mask.to(like.device)
         with torch.inference_mode(), evaluating(self):
             views = self.preprocessor.views(media.to(like.device), tta).to(like.dtype)
-            many = None if mask is None else mask.repeat_interleave(views.shape[1], 0)
-            output = self(views.flatten(0, 1), many)
+            number, each = views.shape[:2]
+            many = None if mask is None else repeat(mask, "n clips t -> (n views) clips t", views=each)
+            output = self(rearrange(views, "n views ... -> (n views) ..."), many)
 
         def mean(value: Tensor | None) -> Any:
-            return None if value is None else value.float().unflatten(0, views.shape[:2]).mean(1)
+            if value is None:
+                return None
+            return rearrange(value.float(), "(n views) ... -> n views ...", n=number, views=each).mean(1)
 
         heads = {name: mean(value) for name, value in output.heads.items()}
         return Output(heads, mean(output.features), mean(output.clip_weights), mean(output.frame_weights))
@@ -200,6 +208,19 @@ class EmotionModel(nn.Module):
         """Return, for each sample, each head's part of a prediction, by head name."""
         parts = {name: _decoded(self.heads[name], value, name) for name, value in outputs.items()}
         return [dict(zip(parts, row, strict=True)) for row in zip(*parts.values(), strict=True)]
+
+    def meanings(self) -> dict[str, tuple[str, tuple[str, ...]]]:
+        """Return what the outputs of each head stand for, in their order: the "labels" or "dimensions" that these are.
+
+        Heads of other tasks than "classification" and "vad" are not among them.
+        """
+        found: dict[str, tuple[str, tuple[str, ...]]] = {}
+        for name, head in self.heads.items():
+            if head.task == "classification":
+                found[name] = ("labels", self.labels)
+            elif head.task == "vad":
+                found[name] = ("dimensions", tuple(head.dimensions))
+        return found
 
     def predict(
         self,

@@ -355,6 +355,28 @@ class WrongProbabilities(Head):
         return [{"label": 0, "probabilities": {}} for _ in output]
 
 
+class Terse(WrongProbabilities):
+    """It measures nothing of what cards and pictures show of categories."""
+
+    def __init__(self, in_features: int, labels: Any) -> None:
+        super().__init__(in_features, labels)
+        self.labels = labels
+
+    def decode(self, output: Tensor) -> Any:
+        rows = output.softmax(1).tolist()
+        return [
+            {"label": self.labels[0], "probabilities": dict(zip(self.labels, row, strict=True))}
+            for row in rows
+        ]
+
+
+class Misshapen(Head):
+    """It gives a name of a measure of categories another meaning."""
+
+    def measure(self, output: Tensor, targets: Targets, *, resamples: int = 0) -> Any:
+        return {**super().measure(output, targets), "per_class": "none"}
+
+
 # Consistency costs ----------------------------------------------------------------------------------------------------
 
 
@@ -427,6 +449,15 @@ class Volatile(Cost):
 
     def forward(self, logits: Tensor, vad: Tensor) -> Tensor:
         return super().forward(logits, vad) * self.factor * self.scale
+
+
+class Unbalanced(Cost):
+    def per_dimension(self, logits: Tensor, vad: Tensor) -> Tensor:
+        return vad.square()
+
+
+class Unmeasurable(Cost):
+    measures = True
 
 
 class AllDimensions(Cost):

@@ -84,24 +84,24 @@ def rows(text: str) -> dict[str, list[str]]:
 def test_every_category_has_its_number_and_an_interval() -> None:
     shown = rows(render_card(small_record()))
     for place, label in enumerate(LABELS):
-        recall = f"{50 + place}.00% [{41 + place}.00%, {59 + place}.00%]"
-        assert shown[label] == [str(30 + place), f"{60 + place}.00%", recall, f"{55 + place}.00%"]
-    assert shown["accuracy (WAR)"] == ["61.23% [59.23%, 63.23%]"]
-    assert shown["always guessing the most frequent class"] == ["15.58%"]
+        recall = f"{50 + place}.00 % [{41 + place}.00, {59 + place}.00]"
+        assert shown[label] == [str(30 + place), f"{60 + place}.00 %", recall, f"{55 + place}.00 %"]
+    assert shown["accuracy (WAR)"] == ["61.23 % [59.23, 63.23]"]
+    assert shown["always guessing the most frequent class"] == ["15.58 %"]
 
 
 def test_every_dimension_stands_beside_what_a_constant_reaches() -> None:
     shown = rows(render_card(small_record()))
     assert shown["dominance"][:3] == ["230", "0.402 [0.382, 0.422]", "0.452 [0.432, 0.472]"]
     assert shown["dominance, constant (mean of this split)"] == [
-        "230", "0.135", "-", "0.025", "0.089", "0.069", "0.235"
+        "230", "0.135", "undefined", "0.025", "0.089", "0.069", "0.235"
     ]  # fmt: skip
 
 
 def test_how_often_category_and_vad_contradict_each_other_is_said() -> None:
     text = " ".join(render_card(small_record()).split())
-    assert "contradict each other (rule table `quadrants`) for 13.42% of 231 samples" in text
-    assert "the annotations themselves for 5.51% of 200." in text
+    assert "contradict each other (rule table `quadrants`) for 13.42 % of 231 samples" in text
+    assert "the annotations themselves for 5.51 % of 200." in text
     record = small_record()
     record["result"]["consistency"] = None
     assert "contradict" not in render_card(record)

@@ -125,7 +125,7 @@ def test_figures_of_the_literature_are_backed_by_the_recipe_that_quotes_them() -
         {"metric": "accuracy", "value": 0.9218, "protocol": "somewhere", "source": "Someone (2020)"}
     ]
     text = render_card(record)
-    assert "92.18%" in text
+    assert "92.18 %" in text
     assert problems(text, record=record) == []
     assert len(problems(text)) == 1
 
@@ -153,7 +153,7 @@ def test_the_figures_of_the_header_are_those_of_the_record(old, new, said) -> No
 def test_a_card_without_a_record_has_no_figures() -> None:
     found = card_problems(CARD)
     assert (
-        "no record backs the figure 61.23%; one that was measured apart needs a record in records/" in found
+        "no record backs the figure 61.23 %; one that was measured apart needs a record in records/" in found
     )
     assert "model-index: no record backs 'emotion: accuracy (WAR) on test'" in found
 

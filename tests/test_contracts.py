@@ -196,6 +196,11 @@ def test_a_fault_of_an_aggregator_is_found_and_named(name, message):
             r"dimensions is \(\) for 1 outputs\. A head of task 'vad' names each output's dimension",
         ),
         ("WrongProbabilities", r"A head of task 'classification' gives label and probabilities"),
+        ("Terse", r"measure returns no metrics\.accuracy, .*no confusion.* classification_measure of emozoo"),
+        (
+            "Misshapen",
+            r"showing what measure returned raised .*Names that the measures of emozoo\.evaluation",
+        ),
     ],
 )
 def test_a_fault_of_a_head_is_found_and_named(name, message):
@@ -222,6 +227,8 @@ def test_a_fault_of_a_head_is_found_and_named(name, message):
         ("Volatile", r"built anew and given its state, it has other costs"),
         ("MeanOfAll", r"costs lie between nan and nan"),
         ("Unprepared", r"prepare\(train\) with some targets missing raised TypeError"),
+        ("Unbalanced", r"do not add up to the cost\. Return how much of each sample's cost"),
+        ("Unmeasurable", r"measures is True, but there is no per_dimension\. Add per_dimension"),
         ("AllDimensions", r"for the dimension 'valence' alone it ends in KeyError\('dominance'\)"),
     ],
 )

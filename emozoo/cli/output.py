@@ -11,6 +11,8 @@ from typing import Any
 
 import typer
 
+from emozoo.evaluation.tables import entry, metric_title, number
+
 
 def echo_json(tree: Any) -> None:
     """Print plain values as JSON."""
@@ -55,32 +57,29 @@ def result_lines(result: Mapping[str, Any]) -> list[str]:
     """Return a measured split in a few lines: each head's main metrics with intervals, and the baseline."""
     lines = [f"split {result['split']}, n = {result['n']:,}, test-time augmentation: {result['tta']}"]
     for name, head in result["heads"].items():
-        if head["task"] == "classification":
-            lines += [_line(name, metric, head) for metric in ("accuracy", "uar", "f1")]
-            lines.append(f"  {'':<12} {'majority guess':<18} {head['majority_baseline']:.4f}")
-        elif head["task"] == "vad":
-            baseline = head["baseline"]["metrics"]
-            for dimension in head["dimensions"]:
-                lines.append(_line(name, f"{dimension}_ccc", head))
-                constant = baseline[f"{dimension}_rmse"]
-                beside = "" if constant is None else f"   constant: {constant:.4f}"
-                lines.append(_line(name, f"{dimension}_rmse", head) + beside)
-        else:
-            lines.append(_line(name, head["primary"], head))
+        metrics, baseline = head["metrics"], head.get("baseline", {}).get("metrics", {})
+        dimensions = [
+            f"{dimension}_{kind}" for dimension in head.get("dimensions", ()) for kind in ("ccc", "rmse")
+        ]
+        for metric in [m for m in ("accuracy", "uar", "f1", *dimensions) if m in metrics] or [
+            head["primary"]
+        ]:
+            constant = f"   constant: {number(metric, baseline[metric])}" if metric in baseline else ""
+            lines.append(
+                _line(name, metric_title(metric), entry(metric, metrics[metric]), head["n"]) + constant
+            )
+        if head.get("majority_baseline") is not None:
+            lines.append(_line("", "majority guess", number("accuracy", head["majority_baseline"])))
     if result.get("consistency"):
         lines.append(
-            f"  category and VAD contradict each other: {result['consistency']['violation_rate']:.1%}"
+            f"  category and VAD contradict each other: {number('rate', result['consistency']['violation_rate'])}"
         )
     if result.get("rich_clips"):
         found = result["rich_clips"]
-        lines.append(
-            f"  the clip of the expression is found: {found['value']:.1%} (chance {found['chance']:.1%})"
-        )
+        chance = number("accuracy", found["chance"])
+        lines.append(f"  the clip of the expression is found: {entry('accuracy', found)} (chance {chance})")
     return lines
 
 
-def _line(name: str, metric: str, head: Mapping[str, Any]) -> str:
-    entry = head["metrics"][metric]
-    value = "undefined" if entry["value"] is None else f"{entry['value']:.4f}"
-    interval = f"  [{entry['interval'][0]:.4f}, {entry['interval'][1]:.4f}]" if entry["interval"] else ""
-    return f"  {name:<12} {metric:<18} {value}{interval}  (n = {head['n']:,})"
+def _line(name: str, what: str, value: str, n: int | None = None) -> str:
+    return f"  {name:<12} {what:<18} {value}" + ("" if n is None else f"  (n = {n:,})")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,15 +61,16 @@ class Samples:
         """Move targets to a device, and decoded media too where they fit."""
         return replace(self, targets=self.targets.to(device), media=self.media.to(device))
 
+    @cached_property
     def fingerprint(self) -> str:
-        """Return a sha256 over ids, targets and media."""
+        """A sha256 over ids, targets and media; computed once, since it may read every video whole."""
         targets = (values.cpu().numpy().tobytes() for values in (self.targets.label, self.targets.vad))
         return fingerprint(self.media, "\n".join(self.ids).encode(), *targets)
 
     def counts(self, labels: Sequence[str]) -> dict[str, int]:
         """Return how many samples each category has, and how many carry each dimension."""
-        known = ~self.targets.label.isnan().any(1)
-        hard = self.targets.label[known].argmax(1).bincount(minlength=len(labels)).tolist()
+        category = self.targets.category
+        hard = category[category >= 0].bincount(minlength=len(labels)).tolist()
         dimensions = (~self.targets.vad.isnan()).sum(0).tolist()
         return {
             **dict(zip(labels, hard, strict=True)),
@@ -181,10 +183,12 @@ def _targets(rows: Dataset, labels: Sequence[str]) -> Targets:
         label[row_index] = 0.0
         label[row_index, column] = 1.0
     if "label_probabilities" in rows.column_names:
-        for row, values in enumerate(_soft_labels(rows)):
-            if values is not None:
-                label[row] = 0.0
-                label[row].index_add_(0, torch.tensor(position), torch.tensor(values))
+        soft = {row: values for row, values in enumerate(_soft_labels(rows)) if values is not None}
+        if soft:
+            shares = torch.zeros(len(soft), len(labels))
+            label[list(soft)] = shares.index_add_(
+                1, torch.tensor(position), torch.tensor(list(soft.values()))
+            )
     vad = torch.full((len(rows), len(DIMENSIONS)), float("nan"))
     for column, name in enumerate(DIMENSIONS):
         if name in rows.column_names:

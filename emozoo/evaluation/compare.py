@@ -56,7 +56,7 @@ def compare(records: Sequence[Mapping[str, Any]], predictions: Sequence[Path | N
     """Set results of evaluation side by side.
 
     Args:
-        records: evaluation results, with `name` (or `model`), `split`, `n`, `heads` and, where known,
+        records: evaluation results, with `name`, `split`, `n`, `heads` and, where known,
             `dataset`, `fingerprint` and `tta`.
         predictions: each record's predictions.parquet, None where there is none.
 
@@ -128,7 +128,7 @@ def _result(file: Path) -> dict[str, Any]:
 
 
 def _name(record: Mapping[str, Any]) -> str:
-    return str(record.get("name") or record.get("model") or "unnamed")
+    return str(record.get("name") or "unnamed")
 
 
 def _plain(value: Any) -> str:

@@ -48,7 +48,6 @@ def run(
     model: EmotionModel,
     samples: Samples,
     *,
-    tta: TTA = "none",
     batch_size: int = 256,
     accelerator: Accelerator | None = None,
 ) -> dict[str, Tensor]:
@@ -57,7 +56,9 @@ def run(
     A batch holds `batch_size` images, or as many videos as have so many frames. With several processes each runs
     its share; every sample is counted once, whatever their number.
     """
-    return _collect(model, samples, lambda output: output.heads, tta, batch_size, accelerator)
+    return _collect(
+        model, samples, lambda output: output.heads, batch_size=batch_size, accelerator=accelerator
+    )
 
 
 def features(model: EmotionModel, samples: Samples) -> Tensor:
@@ -109,10 +110,10 @@ def measure(
     targets = targets.to("cpu")
     found: dict[str, Any] = {}
     for name, output in outputs.items():
-        head: Any = model.heads[name]
-        known = targets.vad if head.task == "vad" else targets.label
-        if not known.isnan().all():
-            found[name] = {"task": head.task, **head.measure(output, targets, resamples=resamples)}
+        head = model.heads[name]
+        measured = head.measure(output, targets, resamples=resamples)
+        if measured["n"]:
+            found[name] = {"task": head.task, **measured}
     return found
 
 
@@ -136,7 +137,7 @@ def evaluate(
     if not heads:
         raise DataError(f"split {split!r} has no targets for any head of this model")
     for measured in heads.values():
-        if measured["task"] == "vad" and vad_scale not in (None, (-1, 1)):
+        if {"dimensions", "baseline"} <= measured.keys() and vad_scale not in (None, (-1, 1)):
             measured["source_scale"] = on_source_scale(measured, vad_scale)
     result = {
         "split": split,
@@ -197,17 +198,15 @@ def predictions_table(model: EmotionModel, samples: Samples, outputs: dict[str, 
     import pyarrow as pa
 
     columns: dict[str, Sequence[Any]] = {"id": samples.ids}
-    label, vad = samples.targets.label.cpu(), samples.targets.vad.cpu()
+    category, vad = samples.targets.category.tolist(), samples.targets.vad.cpu()
     for name, output in outputs.items():
-        head: Any = model.heads[name]
+        head = model.heads[name]
         decoded = head.decode(output)
         if head.task == "classification":
             columns[f"{name}.label"] = [row["label"] for row in decoded]
-            columns[f"{name}.true"] = [
-                None if row.isnan().any() else model.labels[int(row.argmax())] for row in label
-            ]
-            for category in model.labels:
-                columns[f"{name}.p_{category}"] = [row["probabilities"][category] for row in decoded]
+            columns[f"{name}.true"] = [None if index < 0 else model.labels[index] for index in category]
+            for label in model.labels:
+                columns[f"{name}.p_{label}"] = [row["probabilities"][label] for row in decoded]
         elif head.task == "vad":
             for column, dimension in enumerate(head.dimensions):
                 columns[f"{name}.{dimension}"] = output[:, column].tolist()
@@ -271,13 +270,12 @@ def evaluate_on_disk(
     samples = samples if face_size is None else smaller_faces(samples, face_size)
     facts = {
         "name": name,
-        "model": name,
         "source": model.source and model.source.record(),
         "dataset": opened.title,
         "reader": [table.name, *options],
         **({"faces": detector.record()} if detector else {}),
         **({} if face_size is None else {"face_size": face_size}),
-        "fingerprint": samples.fingerprint(),
+        "fingerprint": samples.fingerprint,
         "versions": versions(),
     }
     _claim(folder, {**facts, "split": chosen, "tta": tta})

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import importlib.util
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
-from emozoo import registry
 from emozoo.data.samples import Samples
-from emozoo.errors import DataError, EmozooWarning, RecipeError
+from emozoo.errors import DataError, EmozooWarning
 from emozoo.evaluation import plots, plots_vad
 from emozoo.evaluation.violations import expected_violations
+from emozoo.labels import DIMENSIONS
 from emozoo.model import EmotionModel
 
 
@@ -55,15 +55,9 @@ def draw_features(folder: Path, features: Tensor, samples: Samples, labels: Sequ
     places = TSNE(perplexity=perplexity, init="pca", random_state=0).fit_transform(features.numpy())
     path = folder / "features.png"
     plots.embedding(
-        path, places, _category(samples), labels, title=f"features, t-SNE (n = {len(features):,})"
+        path, places, samples.targets.category.cpu(), labels, title=f"features, t-SNE (n = {len(features):,})"
     )
     return [path]
-
-
-def _category(samples: Samples) -> np.ndarray:
-    """Return each sample's most probable category; -1 for unlabelled ones."""
-    label = samples.targets.label.cpu()
-    return np.where(label.isnan().any(1), -1, label.nan_to_num().argmax(1))
 
 
 def draw_result(
@@ -71,23 +65,11 @@ def draw_result(
 ) -> list[Path]:
     """Draw what each head made of a split: confusion and reliability, predicted against annotated VAD."""
     pictures: list[Path] = []
-    category = _category(samples)
     for name, measured in result["heads"].items():
         title = f"{name}, {result['split']} (n = {measured['n']:,})"
-        if measured["task"] == "classification":
-            pictures += [folder / f"{name}_confusion.png", folder / f"{name}_reliability.png"]
-            plots.confusion_matrix(pictures[-2], measured["confusion"], model.labels, title=title)
-            ece = measured["metrics"]["ece"]["value"]
-            plots.reliability_diagram(pictures[-1], measured["reliability"], ece=ece, title=title)
-        elif measured["task"] == "vad":
-            head: Any = model.heads[name]
-            truth = samples.targets.vad.cpu().numpy()[:, head.columns]
-            pictures.append(folder / f"{name}_scatter.png")
-            plots.vad_scatter(
-                pictures[-1], outputs[name].numpy(), truth, head.dimensions,
-                category=category, labels=model.labels, title=title,
-            )  # fmt: skip
-            pictures += _draw_space(folder / f"{name}_space.png", model, head, outputs[name], samples, title)
+        pictures += draw_categories(folder, name, measured, title)
+        if measured["task"] == "vad":
+            pictures += _draw_vad(folder, name, model, samples, outputs[name], title)
     if found := result.get("rich_clips"):
         pictures.append(folder / "activation.png")
         title = f"activation map, {result['split']} (n = {found['n']:,})"
@@ -95,23 +77,35 @@ def draw_result(
     return pictures + _draw_violations(folder / "violations.png", model, samples, outputs)
 
 
-def _draw_space(
-    path: Path, model: EmotionModel, head: Any, output: Tensor, samples: Samples, title: str
+def draw_categories(folder: Path, name: str, measured: Mapping[str, Any], title: str) -> list[Path]:
+    """Draw what there is of a head's measure of categories: confusion and reliability."""
+    pictures: list[Path] = []
+    if "confusion" in measured and "per_class" in measured:
+        pictures.append(folder / f"{name}_confusion.png")
+        labels = [row["label"] for row in measured["per_class"]]
+        plots.confusion_matrix(pictures[-1], measured["confusion"], labels, title=title)
+    if "reliability" in measured:
+        pictures.append(folder / f"{name}_reliability.png")
+        ece = measured["metrics"].get("ece", {}).get("value")
+        plots.reliability_diagram(pictures[-1], measured["reliability"], ece=ece, title=title)
+    return pictures
+
+
+def _draw_vad(
+    folder: Path, name: str, model: EmotionModel, samples: Samples, output: Tensor, title: str
 ) -> list[Path]:
-    """Draw a head of three dimensions in their space, with the published places of the labels that have one."""
-    truth = samples.targets.vad.cpu().numpy()[:, head.columns]
-    if len(head.dimensions) < 3 or np.isnan(truth).any(1).all():
-        return []
-    try:
-        norms = registry.build("consistency", "prototype", {}, model.labels, head.dimensions, where="picture")
-        places = norms.prototypes.masked_fill(norms.known[:, None] == 0, float("nan")).numpy()
-    except RecipeError:  # nobody says where any of these labels lies
-        places = None
-    plots_vad.vad_space(
-        path, output.numpy(), truth, head.dimensions, _category(samples), model.labels,
-        prototypes=places, title=title,
-    )  # fmt: skip
-    return [path]
+    """Draw predicted against annotated values; those of three dimensions in their space too."""
+    head = model.heads[name]
+    columns = [DIMENSIONS.index(dimension) for dimension in head.dimensions]
+    truth, category = samples.targets.vad.cpu().numpy()[:, columns], samples.targets.category.cpu()
+    scatter, space = folder / f"{name}_scatter.png", folder / f"{name}_space.png"
+    plots.vad_scatter(
+        scatter, output.numpy(), truth, head.dimensions, category=category, labels=model.labels, title=title
+    )
+    if len(columns) < 3 or np.isnan(truth).any(1).all():
+        return [scatter]
+    plots_vad.vad_space(space, output.numpy(), truth, head.dimensions, category, model.labels, title=title)
+    return [scatter, space]
 
 
 def _draw_violations(

@@ -101,7 +101,6 @@ def training_curves(
     *,
     scores: Sequence[str] = ("accuracy",),
     best: int | None = None,
-    title: str = "",
 ) -> None:
     """Draw a run, epoch by epoch: its losses, its scores and its learning rate.
 
@@ -111,7 +110,6 @@ def training_curves(
             record may lack any but `epoch`.
         scores: keys of the metrics to draw.
         best: the epoch whose weights were kept, marked in every panel.
-        title: a heading.
     """
     from matplotlib.ticker import MaxNLocator
 
@@ -135,7 +133,6 @@ def training_curves(
             axes.set(xlabel="epoch", title=name)
             axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
             axes.legend(fontsize=8)
-        figure.suptitle(title, x=0.01, ha="left")
 
 
 def vad_scatter(
@@ -173,39 +170,6 @@ def vad_scatter(
             axes.set(**canonical_axes(1.06), xlabel="true", ylabel="predicted")
         category_legend(figure, groups)
         figure.suptitle(title, x=0.01, ha="left")
-
-
-def vad_plane(
-    path: Path,
-    values: ArrayLike,
-    *,
-    category: ArrayLike | None = None,
-    labels: Sequence[str] = (),
-    title: str = "",
-) -> None:
-    """Draw values (N, 2 or more) on the plane of valence and arousal, with the mean of every category."""
-    points = np.asarray(values, dtype=float)
-    groups = category_groups(category, labels, len(points))
-    with picture(path, (6.4, 5.2)) as figure:
-        axes = figure.add_subplot()
-        axes.axhline(0, color="#a0a0a0", linewidth=1)
-        axes.axvline(0, color="#a0a0a0", linewidth=1)
-        for words, x, y in (
-            ("excited", 1, 1),
-            ("distressed", -1, 1),
-            ("depressed", -1, -1),
-            ("relaxed", 1, -1),
-        ):
-            side = "right" if x > 0 else "left"
-            axes.text(x * 1.03, y * 1.03, words, ha=side, va="center", color="#9a9a9a", style="italic")
-        for name, colour, marker, rows in groups:
-            axes.scatter(*points[rows, :2].T, **_dots(len(points)), color=colour, marker=marker)
-            if name:
-                mean = np.nanmean(points[rows, :2], axis=0)
-                axes.scatter(*mean, s=130, color=colour, marker=marker, edgecolor="white", linewidth=1.2)
-        axes.set(**canonical_axes(1.1), title=title)
-        axes.set(xlabel="valence (unpleasant to pleasant)", ylabel="arousal (calm to agitated)")
-        category_legend(figure, groups)
 
 
 def embedding(
@@ -250,10 +214,9 @@ def face_grid(
     captions: Sequence[str],
     *,
     correct: Sequence[bool | None] | None = None,
-    columns: int = 8,
     title: str = "",
 ) -> None:
-    """Draw uint8 images (N, H, W) or (N, C, H, W), C being 1 or 3, each with its caption.
+    """Draw uint8 images (N, H, W) or (N, C, H, W), C being 1 or 3, each with its caption, eight in a row.
 
     `correct` frames an image in blue where True and in orange where False.
     """
@@ -261,7 +224,7 @@ def face_grid(
     if pixels.ndim == 4:
         pixels = pixels[:, 0] if pixels.shape[1] == 1 else np.moveaxis(pixels, 1, -1)
     marks = correct or [None] * len(pixels)
-    rows = -(-len(pixels) // columns)
+    columns, rows = 8, -(-len(pixels) // 8)
     lines = max(caption.count("\n") + 1 for caption in captions)
     with picture(path, (1.35 * columns, (1.35 + 0.17 * lines) * rows + 0.4)) as figure:
         grid = figure.subplots(rows, columns, squeeze=False).ravel()

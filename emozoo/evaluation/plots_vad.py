@@ -66,7 +66,8 @@ def vad_space(
             axes.set(**plots.canonical_axes(1.1), xlabel=dimensions[x], ylabel=dimensions[y])
         plots.category_legend(figure, groups)
         figure.suptitle(title, x=0.01, ha="left")
-        about = "small: predicted; large: mean of the annotations; ring: published norm; line: to the mean prediction"
+        ring = "" if prototypes is None else " ring: published norm;"
+        about = f"small: predicted; large: mean of the annotations;{ring} line: to the mean prediction"
         figure.text(0.01, -0.015, about, fontsize=9)
 
 
@@ -119,33 +120,3 @@ def violation_calibration(path: Path, expected: ArrayLike, violated: ArrayLike, 
         bottom.bar((np.arange(BINS) + 0.5) / BINS, counts / counts.sum(), 0.92 / BINS, color=plots.COLOURS[6])
         bottom.set(xlim=(0, 1), xlabel="expected share of contradictions", ylabel="values")
         bottom.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
-
-
-def compared_curves(
-    path: Path,
-    histories: Mapping[str, Sequence[Sequence[Mapping[str, Any]]]],
-    keys: Mapping[str, str],
-    *,
-    title: str = "",
-) -> None:
-    """Draw figures of several variants epoch by epoch: the mean over each one's runs, and their range.
-
-    Args:
-        path: the PNG file.
-        histories: by variant, each run's records of its epochs.
-        keys: what to draw, a panel each: its key in a record and how it is called.
-        title: a heading.
-    """
-    with plots.picture(path, (4.2 * len(keys), 3.6)) as figure:
-        for number, (key, name) in enumerate(keys.items(), 1):
-            axes = figure.add_subplot(1, len(keys), number)
-            for (variant, runs), (colour, marker) in zip(histories.items(), plots.styles(), strict=False):
-                if any(key not in row for run in runs for row in run):
-                    continue
-                epochs = [row["epoch"] for row in runs[0]]
-                values = np.array([[row[key] for row in run] for run in runs], dtype=float)
-                axes.plot(epochs, values.mean(0), color=colour, marker=marker, markersize=4, label=variant)
-                axes.fill_between(epochs, values.min(0), values.max(0), color=colour, alpha=0.12, linewidth=0)
-            axes.set(xlabel="epoch", title=name)
-            axes.legend(fontsize=8)
-        figure.suptitle(title, x=0.01, ha="left")

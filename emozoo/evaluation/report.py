@@ -1,6 +1,6 @@
 """Reports of one result, for people: Markdown, and one HTML file that needs no other.
 
-A result is what evaluation gives: {"name" or "model", "dataset", "split", "n", "tta", "heads": {head: its
+A result is what evaluation gives: {"name", "dataset", "split", "n", "tta", "heads": {head: its
 measure and task}, "consistency", "notes": [sentences], ...}. Whatever else it holds is shown as a fact, so
 versions, hardware or seeds need no code here.
 """
@@ -212,7 +212,7 @@ def _consistency_table(found: Mapping[str, Any]) -> Table:
 
 
 def _title(result: Mapping[str, Any]) -> str:
-    name = result.get("name") or result.get("model") or "evaluation"
+    name = result.get("name") or "evaluation"
     where = [str(result[key]) for key in ("dataset", "split") if isinstance(result.get(key), str)]
     return f"{_text(name)} on {', '.join(where)}" if where else _text(name)
 

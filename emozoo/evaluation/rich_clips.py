@@ -39,9 +39,7 @@ def true_clip(start: int, stop: int, index: ArrayLike, mask: ArrayLike | None = 
     return min(best, key=lambda number: abs(frames[number].mean() - middle))
 
 
-def location_accuracy(
-    clip_weights: ArrayLike, truth: ArrayLike, *, resamples: int = 1000, seed: int = 0
-) -> dict[str, Any]:
+def location_accuracy(clip_weights: ArrayLike, truth: ArrayLike, *, resamples: int = 1000) -> dict[str, Any]:
     """Measure how often the clip of the greatest weight is the true one (Liu et al. 2022, section 4.3.2).
 
     Where k clips share the greatest weight and the true one is among them, that counts 1 / k, as picking one of
@@ -51,7 +49,6 @@ def location_accuracy(
         clip_weights: (N, clips), such as CEFLNet's activation map.
         truth: (N,) indices of the true clips.
         resamples: bootstrap resamples for the 95 % percentile interval, over videos; 0 for none.
-        seed: seed of the resampling.
 
     Returns:
         {"n", "value", "interval", "chance": 1 / clips, "majority": the share of the most frequent true clip,
@@ -63,7 +60,7 @@ def location_accuracy(
     weights, clips = _checked(clip_weights, truth)
     best = weights == weights.max(1, keepdims=True)
     hits = best[np.arange(len(clips)), clips] / best.sum(1)
-    mean = paired_difference(hits, np.zeros_like(hits), resamples=resamples, seed=seed)
+    mean = paired_difference(hits, np.zeros_like(hits), resamples=resamples)
     majority = float(np.bincount(clips).max() / len(clips)) if len(clips) else None
     activation = [
         weights[clips == clip].mean(0).tolist() if (clips == clip).any() else None

@@ -33,13 +33,13 @@ def accuracy_by_quality(logits: Tensor, samples: Samples, *, resamples: int = 10
     Returns:
         A list of {"by", "quarter" (1 to 4), "low", "high", "n", "accuracy": {"value", "interval"}}.
     """
-    label = samples.targets.label.cpu()
-    known = ~label.isnan().any(1)
+    category = samples.targets.category.cpu()
+    known = category >= 0
     media = samples.media
     pixels = media.pixels if isinstance(media, Images) else None
     if pixels is None or int(known.sum()) < FEWEST:
         return []
-    hits = (logits.argmax(1) == label.nan_to_num().argmax(1))[known].double().numpy()
+    hits = (logits.argmax(1) == category)[known].double().numpy()
     rows = []
     for name, values in _qualities(pixels[known.to(pixels.device)]).items():
         edges = np.quantile(values, [0, 0.25, 0.5, 0.75, 1])

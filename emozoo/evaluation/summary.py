@@ -107,12 +107,12 @@ def estimate(values: Iterable[float]) -> Estimate:
     return Estimate(n, mean, std, (mean - reach, mean + reach))
 
 
-def t_quantile(freedom: int, share: float = 0.95) -> float:
-    """Return the t between whose negative and itself lies a share of Student's distribution, by bisection."""
+def t_quantile(freedom: int) -> float:
+    """Return the t between whose negative and itself lie 95 % of Student's distribution, by bisection."""
     low, high = 0.0, math.pi / 2
     for _ in range(60):
         middle = (low + high) / 2
-        low, high = (middle, high) if _t_share(middle, freedom) < share else (low, middle)
+        low, high = (middle, high) if _t_share(middle, freedom) < 0.95 else (low, middle)
     return math.sqrt(freedom) * math.tan(low)
 
 

@@ -14,10 +14,6 @@ from emozoo.contracts import Targets
 from emozoo.errors import RecipeError
 from emozoo.labels import DIMENSIONS
 from emozoo.model import EmotionModel
-from emozoo.recipe import Part
-
-VIOLATION = Part(name="step")
-"""The consistency cost whose share of non-zero values is the violation rate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,21 +48,29 @@ class Rules:
 
 def rules(model: EmotionModel) -> Rules | None:
     """Return a model's rules; None without both kinds of head, or where the labels have no rules."""
-    heads: dict[str, Any] = dict(model.heads.items())
-    category = next((name for name, head in heads.items() if head.task == "classification"), None)
+    category = next((name for name, head in model.heads.items() if head.task == "classification"), None)
     places: dict[str, tuple[str, int]] = {}
-    for name, head in heads.items():
+    for name, head in model.heads.items():
         for column, dimension in enumerate(head.dimensions if head.task == "vad" else ()):
             places.setdefault(dimension, (name, column))
-    if category is None or not places:
+    part = _measure()
+    if category is None or not places or part is None:
         return None
-    part = registry.resolve("consistency", VIOLATION.name, VIOLATION.options, "violation")
     try:
         cost = part.build(model.labels, tuple(places))
     except RecipeError:
         return None
     options = {key: value for key, value in part.plain.items() if key != "name"}
     return Rules(category, places, cost, options)
+
+
+def _measure() -> registry.Resolved | None:
+    """Return the one of emozoo's own costs by which violations are measured, with its default options."""
+    for found in registry.discover():
+        own = found.kind == "consistency" and found.distribution == registry.HOME
+        if own and getattr(registry.load(found), "measures", False):
+            return registry.resolve("consistency", found.qualified, {}, "violation")
+    return None
 
 
 def violations(model: EmotionModel, outputs: Mapping[str, Tensor], targets: Targets) -> dict[str, Any] | None:

@@ -45,6 +45,7 @@ def check_consistency(
     check_module(subject, cost, differentiable=bool)
     logits, vad = 3 * seeded(SAMPLES, len(labels)), seeded(SAMPLES, len(dimensions) + 1)[:, 1:].tanh()
     values = _check_values(subject, cost, logits, vad)
+    _check_dimensions(subject, cost, logits, vad, values)
     _check_gradient(subject, cost, logits, vad)
     _check_order(subject, cost, logits, vad, values)
     _check_gpu(subject, cost, logits, vad, values)
@@ -101,6 +102,25 @@ def _check_values(subject: Subject, cost: Any, logits: Tensor, vad: Tensor) -> T
         "Reduce over no batch axis; training takes the mean",
     )
     return values
+
+
+def _check_dimensions(subject: Subject, cost: Any, logits: Tensor, vad: Tensor, values: Tensor) -> None:
+    """Check that a cost that can be told by dimension is the sum of what these cost."""
+    if not hasattr(cost, "per_dimension"):
+        subject.require(
+            not getattr(cost, "measures", False),
+            "measures is True, but there is no per_dimension",
+            "Add per_dimension, by which violations are counted, or leave measures out",
+        )
+        return
+    with torch.no_grad(), subject.doing("per_dimension(logits, vad)"):
+        each = cost.per_dimension(logits, vad)
+    check_shape(subject, each, (SAMPLES, vad.shape[1]), "the cost per dimension")
+    subject.require(
+        bool((each >= 0).all()) and close(each.sum(1), values),
+        "the costs of the dimensions are negative, or do not add up to the cost",
+        "Return how much of each sample's cost is each dimension's",
+    )
 
 
 def _check_gradient(subject: Subject, cost: Any, logits: Tensor, vad: Tensor) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,6 +14,9 @@ from torch import Tensor
 from emozoo import options as option_checks
 from emozoo.contracts import Targets
 from emozoo.errors import PluginLoadError
+from emozoo.evaluation.metrics import classification_measure, on_source_scale, vad_measure
+from emozoo.evaluation.pictures import draw_categories
+from emozoo.evaluation.report import result_tables
 from emozoo.labels import DIMENSIONS, FER2013_LABELS
 from emozoo.testing.parts import (
     COMPANIONS,
@@ -65,7 +70,8 @@ def check_head(
     _check_loss(subject, criterion, output, targets)
     check_gradients(subject, module, lambda built, features: criterion(_run(built, features), targets), x)
     _check_decoding(subject, module, output, labels)
-    _check_measure(subject, module, output, targets)
+    measured = _check_measure(subject, module, output, targets)
+    _check_shown(subject, module, measured, output, targets, labels)
     check_state(subject, module)
     tables = {"backbone": {"name": "resnet18", "stem": "strided", "width": in_features // 32 * 4}}
     tables["heads"] = {**COMPANIONS["heads"], "tested": subject.table}
@@ -169,28 +175,31 @@ def _check_decoding(subject: Subject, module: Any, output: Tensor, labels: Seque
     except (TypeError, ValueError) as error:
         subject.fail(f"decode returned what JSON cannot hold: {error}", "Return plain numbers: use .tolist()")
     if module.task == "classification":
-        probabilities = parts[0].get("probabilities", {})
-        subject.require(
-            list(probabilities) == list(labels) and abs(sum(probabilities.values()) - 1) < 1e-3,
-            f"decode returned {_short(parts[0])}",
-            "A head of task 'classification' gives label and probabilities, one of each label, summing to 1",
-        )
-        subject.require(
-            parts[0].get("label") in labels, f"decode returned {_short(parts[0])}", "Give the label"
-        )
+        for part in parts:
+            probabilities = part.get("probabilities", {})
+            subject.require(
+                list(probabilities) == list(labels)
+                and abs(sum(probabilities.values()) - 1) < 1e-3
+                and part.get("label") in labels,
+                f"decode returned {_short(part)}",
+                "A head of task 'classification' gives label and probabilities, one of each label, summing to 1",
+            )
     if module.task == "vad":
-        subject.require(
-            set(module.dimensions) <= parts[0].keys(),
-            f"decode returned {_short(parts[0])}",
-            "A head of task 'vad' gives each dimension's value under its name",
-        )
+        for part in parts:
+            subject.require(
+                set(module.dimensions) <= part.keys(),
+                f"decode returned {_short(part)}",
+                "A head of task 'vad' gives each dimension's value under its name",
+            )
 
 
-def _check_measure(subject: Subject, module: Any, output: Tensor, targets: Targets) -> None:
+def _check_measure(subject: Subject, module: Any, output: Tensor, targets: Targets) -> dict[str, Any]:
+    """Check that the samples with a target are measured, and no others; return the measure, with intervals."""
     batch, unknown = _with_unknown(output, targets)
     with subject.doing("measure(output, targets)"):
         whole, known = module.measure(batch, unknown), module.measure(output, targets)
         resampled = module.measure(output, targets, resamples=20)
+        nothing = module.measure(batch[-UNKNOWN:], unknown.select(slice(-UNKNOWN, None)))["n"]
     try:
         json.dumps(resampled, allow_nan=False)
         found = [known["n"], known["metrics"][known["primary"]]["value"]]
@@ -207,10 +216,47 @@ def _check_measure(subject: Subject, module: Any, output: Tensor, targets: Targe
         "Measure the samples that have a target; n is how many they are",
     )
     subject.require(
+        nothing == 0, f"n of samples without any target is {nothing}", "Leave them out, and return n = 0"
+    )
+    subject.require(
         all(interval is None or len(interval) == 2 for interval in intervals),
         f"intervals are {_short(intervals)}",
         "An interval is (low, high), or None where there is none",
     )
+    return resampled
+
+
+def _check_shown(
+    subject: Subject,
+    module: Any,
+    measured: dict[str, Any],
+    output: Tensor,
+    targets: Targets,
+    labels: Sequence[str],
+) -> None:
+    """Check that a measure has what cards, reports and pictures show of its task, in the form that they expect."""
+    wanted: dict[str, Any] = {"metrics": {}}
+    if module.task == "classification":
+        wanted = classification_measure(output.softmax(1), targets.category, labels)
+    elif module.task == "vad":
+        columns = [DIMENSIONS.index(name) for name in module.dimensions]
+        wanted = vad_measure(output, targets.vad[:, columns], module.dimensions)
+    missing = [f"metrics.{name}" for name in wanted["metrics"] if name not in measured["metrics"]]
+    missing += [name for name in wanted if name not in measured]
+    subject.require(
+        not missing,
+        f"measure returns no {', no '.join(missing)}",
+        f"A head of task {module.task!r} returns what {module.task}_measure of emozoo.evaluation.metrics does",
+    )
+    with subject.doing(
+        "showing what measure returned",
+        "Names that the measures of emozoo.evaluation.metrics have mean the same here",
+    ):
+        if {"dimensions", "baseline"} <= measured.keys():
+            measured = {**measured, "source_scale": on_source_scale(measured, (1, 9))}
+        list(result_tables({"heads": {"tested": measured}}))
+        with tempfile.TemporaryDirectory() as folder:
+            draw_categories(Path(folder), "tested", measured, "")
 
 
 def _short(value: Any) -> str:

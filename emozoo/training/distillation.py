@@ -109,7 +109,7 @@ def _input(config: ModelConfig) -> dict[str, Any]:
 
 def _shared_heads(where: str, teacher: EmotionModel, student: EmotionModel) -> list[str]:
     """Return the names of the heads that a teacher can teach: both have them, for the same task."""
-    its, own = meanings(teacher), meanings(student)
+    its, own = teacher.meanings(), student.meanings()
     shared = [name for name in own if name in its and its[name][0] == own[name][0]]
     if not shared:
         raise RecipeError(
@@ -124,13 +124,6 @@ def _shared_heads(where: str, teacher: EmotionModel, student: EmotionModel) -> l
                 f"{', '.join(wanted)}: they must be the same, in the same order"
             )
     return shared
-
-
-def meanings(model: EmotionModel) -> dict[str, tuple[str, tuple[str, ...]]]:
-    """Return what the outputs of each head that can be taught or teach stand for, in their order."""
-    heads: dict[str, Any] = dict(model.heads.items())
-    categories = {name: ("labels", model.labels) for name, h in heads.items() if h.task == "classification"}
-    return categories | {name: ("dimensions", h.dimensions) for name, h in heads.items() if h.task == "vad"}
 
 
 def _tasks(model: EmotionModel) -> str:

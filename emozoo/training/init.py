@@ -14,7 +14,6 @@ from emozoo.model import EmotionModel
 from emozoo.recipe import Recipe
 from emozoo.records import changes
 from emozoo.selection import origin
-from emozoo.training.distillation import meanings
 
 NETWORK = re.compile(r"^backbone\.(copies\.\d+\.)?")
 """What the weights of a backbone, or of a copy in one of several, begin with."""
@@ -61,7 +60,7 @@ def _fitting(source: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[st
 
 def _other_heads(source: EmotionModel, model: EmotionModel) -> dict[str, str]:
     """Return the heads whose outputs stand for something else in the model to start from, and what to say of each."""
-    its, own = meanings(source), meanings(model)
+    its, own = source.meanings(), model.meanings()
     return {
         name: f"head {name!r} begins with random weights: its outputs stand for the {_text(own[name])}; there they "
         f"stand for the {_text(its[name])}"

@@ -118,7 +118,7 @@ def _scalar(value: Tensor, what: str) -> Tensor:
 
 
 def _criterion(model: EmotionModel, name: str, train: Train, targets: Targets) -> Any:
-    head: Any = model.heads[name]
+    head = model.heads[name]
     if not callable(getattr(type(head), "criterion", None)):
         raise ContractError(
             f"head {name!r} ({type(head).__module__}.{type(head).__qualname__}) has no method criterion: it cannot be "

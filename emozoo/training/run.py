@@ -30,7 +30,7 @@ from emozoo.training.init import initialise
 from emozoo.training.tracker import JsonlTracker
 from emozoo.training.trainer import LAST, Trainer
 from emozoo.trees import write_tree
-from emozoo.versions import versions
+from emozoo.versions import hardware, versions
 
 
 def train(
@@ -81,7 +81,7 @@ def train(
         "model": record.model_record(best),
         "precision": accelerator.mixed_precision.replace("no", "fp32"),
         "versions": versions(),
-        "hardware": record.hardware(accelerator.device, accelerator.num_processes),
+        "hardware": hardware(accelerator.device, accelerator.num_processes),
         "history": trainer.progress.history,
         "best": trainer.progress.best,
     }

@@ -307,7 +307,7 @@ class Trainer:
         """What a checkpoint must share with the run that resumes it; hashing the data is done once."""
         return {
             "recipe": recipe_record(self.recipe),
-            "fingerprint": self.data.train.fingerprint(),
+            "fingerprint": self.data.train.fingerprint,
             "backbone": backbone_key(self.model) if self.train.freeze else None,
             "teachers": self.learner.teachers.record() if self.learner.teachers else None,
         }
@@ -421,8 +421,10 @@ def _selector(recipe: Recipe, model: EmotionModel, data: TrainingData) -> str:
 def _of_random_answers(model: EmotionModel, targets: Targets) -> dict[str, Any]:
     """Return what is measured of answers that mean nothing, but differ from sample to sample; see `measure`."""
     generator = torch.Generator().manual_seed(0)
-    heads: dict[str, Any] = dict(model.heads.items())
-    answers = {n: torch.rand(len(targets), h.out_features, generator=generator) for n, h in heads.items()}
+    answers = {
+        name: torch.rand(len(targets), head.out_features, generator=generator)
+        for name, head in model.heads.items()
+    }
     return measure(model, answers, targets)
 
 

@@ -82,6 +82,16 @@ def test_heads_without_targets_are_left_out_and_none_at_all_is_an_error(
         evaluate(model, none, split="test")
 
 
+def test_a_head_of_a_task_of_its_own_is_measured_by_the_targets_that_it_learns_from(
+    samples: Samples,
+) -> None:
+    model = create(ModelConfig.model_validate({**CONFIG, "heads": {"own": {"name": "vad"}}}), seed=0).eval()
+    model.heads["own"].task = "pleasure"
+    unlabelled = replace(samples, targets=Targets(samples.targets.label * float("nan"), samples.targets.vad))
+    result, _ = evaluate(model, unlabelled, split="test", resamples=10)
+    assert (result["heads"]["own"]["task"], result["heads"]["own"]["n"]) == ("pleasure", 70)
+
+
 def test_the_violation_rate_is_that_of_a_plain_count(model: EmotionModel, samples: Samples) -> None:
     outputs = run(model, samples)
     found: Any = violations(model, outputs, samples.targets)

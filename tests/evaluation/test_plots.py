@@ -29,7 +29,7 @@ def curves(path: Path, seed: int) -> None:
         {"epoch": e, "loss": seed + 1 / e, "val_loss": None, "accuracy": e / 9, "lr": 0.1}
         for e in range(1, 8)
     ]
-    plots.training_curves(path, rows, best=5, title="run")
+    plots.training_curves(path, rows, best=5)
 
 
 def scatter(path: Path, seed: int) -> None:
@@ -40,12 +40,6 @@ def scatter(path: Path, seed: int) -> None:
     plots.vad_scatter(path, 0.5 * np.nan_to_num(target), target, VAD, category=category, labels=LABELS)
 
 
-def plane(path: Path, seed: int) -> None:
-    generator = np.random.default_rng(seed)
-    values, category = generator.uniform(-1, 1, (40, 3)), generator.integers(0, 3, 40)
-    plots.vad_plane(path, values, category=category, labels=LABELS)
-
-
 def reliability(path: Path, seed: int) -> None:
     generator = np.random.default_rng(seed)
     measure = classification_measure(generator.dirichlet([1, 1, 1], 90), generator.integers(0, 3, 90), LABELS)
@@ -54,10 +48,10 @@ def reliability(path: Path, seed: int) -> None:
 
 def faces(path: Path, seed: int) -> None:
     images = np.random.default_rng(seed).integers(0, 255, (5, 1, 24, 24), dtype=np.uint8)
-    plots.face_grid(path, images, ["happy"] * 5, correct=[True, False, None, True, False], columns=3)
+    plots.face_grid(path, images, ["happy"] * 5, correct=[True, False, None, True, False])
 
 
-DRAWINGS = [confusion, curves, scatter, plane, reliability, faces]
+DRAWINGS = [confusion, curves, scatter, reliability, faces]
 
 
 @pytest.fixture(autouse=True)
@@ -93,7 +87,7 @@ def test_a_face_is_shown_as_it_is_with_a_frame_that_says_right_or_wrong(tmp_path
     image[:, 0], image[:, 1], image[:, 2] = 200, 30, 90
     frames = {True: (0x00, 0x72, 0xB2), False: (0xD5, 0x5E, 0x00)}
     for correct, frame in frames.items():
-        plots.face_grid(tmp_path / "face.png", image, ["x"], correct=[correct], columns=1)
+        plots.face_grid(tmp_path / "face.png", image, ["x"], correct=[correct])
         found = {tuple(row) for row in colours(tmp_path / "face.png").tolist()}
         assert (200, 30, 90) in found
         assert frame in found
@@ -116,7 +110,7 @@ def test_an_activation_map_is_dark_where_the_weight_is_and_empty_where_no_video_
 def test_any_number_of_classes_can_be_drawn_even_without_samples(classes: int, tmp_path: Path) -> None:
     labels = [f"$\\class{i}$" for i in range(classes)]  # no formula, though it looks like one
     plots.confusion_matrix(tmp_path / "c.png", np.zeros((classes, classes), int), labels)
-    plots.vad_plane(tmp_path / "p.png", np.zeros((classes, 2)), category=np.arange(classes), labels=labels)
+    plots.embedding(tmp_path / "p.png", np.zeros((classes, 2)), np.arange(classes), labels)
     assert (tmp_path / "c.png").stat().st_size > 5000
     assert len(colours(tmp_path / "p.png")) > 50
 

@@ -20,7 +20,7 @@ from small import photos, tiny_model
 
 from emozoo.data.samples import load_samples
 from emozoo.errors import DataError, RecipeError, UnknownComponentError
-from emozoo.evaluation.evaluate import run
+from emozoo.evaluation.evaluate import evaluate
 from emozoo.model import EmotionModel
 from emozoo.prediction.answers import PLACE
 from emozoo.prediction.inputs import expand
@@ -402,7 +402,8 @@ def test_prediction_and_evaluation_give_a_photo_the_same_outputs(
     images = [{"path": path, "bytes": None} for path in paths]
     columns = {"id": paths, "image": images, "split": ["test"] * 4, "label": [0] * 4}
     samples = load_samples(Dataset.from_dict(columns, features=features), model.labels, model.preprocessor)
-    expected = model.decode(run(model, samples, tta=tta))
+    _, outputs = evaluate(model, samples, split="test", tta=tta, resamples=10)
+    expected = model.decode(outputs)
     assert [item.heads for item in crops(model, paths, tta=tta)] == expected
     for path, parts in zip(paths, expected, strict=True):
         alone = crops(model, path, tta=tta)

@@ -81,7 +81,7 @@ def test_features_have_the_fingerprint_of_the_images_that_they_are_of(
 ) -> None:
     frozen = tiny_recipe("train.freeze=true")
     prints = [
-        pixels(recipe, EmotionModel(recipe.model)).fingerprint() for recipe in (tiny_recipe(), frozen, frozen)
+        pixels(recipe, EmotionModel(recipe.model)).fingerprint for recipe in (tiny_recipe(), frozen, frozen)
     ]
     assert len(set(prints)) == 1, "runs that differ in their backbones alone can be compared"
 

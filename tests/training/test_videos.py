@@ -126,7 +126,7 @@ def test_frames_kept_in_memory_on_disk_and_rendered_each_time_are_the_same(
         expected = held.fetch(index, draw).x
         assert torch.equal(cached.fetch(index, draw).x, expected)
         assert torch.equal(lazy.fetch(index, draw).x, expected)
-    assert held.fingerprint() == cached.fingerprint() == lazy.fingerprint()
+    assert held.fingerprint == cached.fingerprint == lazy.fingerprint
     reader = Moving(None)
     again = samples(reader, clips, cache=tmp_path)
     assert reader.asked == 24 * videos_module.LOOKED_AT, "no more than what tells the videos apart"

@@ -241,7 +241,7 @@ def draw(folder: Path, sweeps: dict[str, dict[str, Variant]]) -> Iterator[tuple[
     chosen = ["none", "step", "hinge,equations", "prototype,annotated", "prototype,pad"]
     histories = {n: [r["history"] for r in costs[n].records] for n in chosen if n in costs}
     keys = {"loss": "training loss", "vad": "VAD loss, training", "emotion": "category loss, training"}
-    plots_vad.compared_curves(folder / "losses.png", histories, keys, title="with and without consistency")
+    _curves(folder / "losses.png", histories, keys, "with and without consistency")
     yield "losses.png", "Losses with and without consistency (its Figures 4 to 7); `none` lies under `step`."
     for sweep, variants in sweeps.items():
         _forest(folder / f"{sweep}.png", variants, BASELINES.get(sweep, "none"), sweep)
@@ -260,6 +260,35 @@ def _contradictions(one: Variant) -> tuple[np.ndarray, np.ndarray]:
         [cost.per_dimension(row.expand(len(values), -1), values) > 0 for row in classes], 1
     ).numpy()
     return (one.probabilities[0][..., None] * each).sum(1), each[np.arange(len(each)), one.category]
+
+
+def _curves(
+    path: Path,
+    histories: dict[str, list[list[dict[str, Any]]]],
+    keys: dict[str, str],
+    title: str,
+) -> None:
+    """Draw figures of several variants epoch by epoch: the mean over each one's runs, and their range.
+
+    Args:
+        path: the PNG file.
+        histories: by variant, each run's records of its epochs.
+        keys: what to draw, a panel each: its key in a record and how it is called.
+        title: a heading.
+    """
+    with plots.picture(path, (4.2 * len(keys), 3.6)) as figure:
+        for number, (key, name) in enumerate(keys.items(), 1):
+            axes = figure.add_subplot(1, len(keys), number)
+            for (variant, runs), (colour, marker) in zip(histories.items(), plots.styles(), strict=False):
+                if any(key not in row for run in runs for row in run):
+                    continue
+                epochs = [row["epoch"] for row in runs[0]]
+                values = np.array([[row[key] for row in run] for run in runs], dtype=float)
+                axes.plot(epochs, values.mean(0), color=colour, marker=marker, markersize=4, label=variant)
+                axes.fill_between(epochs, values.min(0), values.max(0), color=colour, alpha=0.12, linewidth=0)
+            axes.set(xlabel="epoch", title=name)
+            axes.legend(fontsize=8)
+        figure.suptitle(title, x=0.01, ha="left")
 
 
 def _forest(path: Path, variants: dict[str, Variant], baseline: str, title: str) -> None:
