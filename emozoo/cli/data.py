@@ -23,11 +23,12 @@ def check(
     options: list[str] | None = READER_OPTIONS,
 ) -> None:
     """Look through a dataset and report everything that is wrong with it; the exit status is 1 on errors."""
+    from emozoo.data.checks import check as checked
     from emozoo.data.reading import reader_for
 
     name, opened = reader_for(path, reader, options or [])
     typer.echo(f"{path}: {opened.title} (reader {name})\nterms: {opened.licence}")
-    findings = opened.check()
+    findings = checked(opened, name)
     for severity in ("error", "warning", "info"):
         for finding in (item for item in findings if item.severity == severity):
             typer.echo(f"{severity:<8} {finding.subject}: {finding.message}")

@@ -20,7 +20,7 @@ from emozoo.errors import DataError, EmozooWarning
 
 
 def count_frames(path: str | Path) -> int:
-    """Return how many frames a video holds; of a file one is decoded, and the others are counted.
+    """Return how many frames a video holds; one is decoded, and the others are counted.
 
     In a damaged video a few of them may fail to decode.
 
@@ -32,7 +32,9 @@ def count_frames(path: str | Path) -> int:
     """
     path = _existing(path)
     if path.is_dir():
-        return len(FrameFolder.open(path).files)
+        folder = FrameFolder.open(path)
+        _first_readable(folder)
+        return len(folder.files)
     with VideoFile(path) as video:
         for packet in video.packets():
             if not video.decoded:

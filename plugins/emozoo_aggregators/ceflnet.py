@@ -10,10 +10,11 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
+from einops import rearrange, repeat
 from torch import Tensor, nn
 
-from emozoo.contracts import Aggregated
-from emozoo_aggregators.common import Dropout, Size, aggregated, checked, filled, maximum, weighted_mean
+from emozoo.contracts import Aggregated, Rate, Size
+from emozoo_aggregators.common import aggregated, checked, filled, maximum, weighted_mean
 
 
 class CEFLNetAggregator(nn.Module):
@@ -62,8 +63,8 @@ class CEFLNetAggregator(nn.Module):
         sal: bool = True,
         lrl: bool = True,
         eian: bool = True,
-        dropout: Dropout = 0.1,
-        relation_dropout: Dropout = 0.5,
+        dropout: Rate = 0.1,
+        relation_dropout: Rate = 0.5,
     ) -> None:
         super().__init__()
         official = variant == "official"
@@ -111,12 +112,12 @@ class CEFLNetAggregator(nn.Module):
         """Return f' (B, clips, frames, D), each frame attending to the real frames of its clip (eq. 1)."""
         if self.attn is None:
             return x
-        frames = x.flatten(0, 1)
-        padding = ~real.flatten(0, 1)
+        frames = rearrange(x, "b clips t d -> (b clips) t d")
+        padding = ~rearrange(real, "b clips t -> (b clips) t")
         attended, _ = self.attn(frames, frames, frames, key_padding_mask=padding, need_weights=False)
         if self.norm1 is not None:
             attended = self.norm1(frames + self.dropout(attended))
-        return attended.view_as(x)
+        return rearrange(attended, "(b clips) t d -> b clips t d", b=x.shape[0], clips=x.shape[1])
 
     def _relate(self, x: Tensor, attended: Tensor, real: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return the clips R (B, clips, D) and frame weights w (B, clips, frames) (eq. 2 and 3)."""
@@ -124,7 +125,7 @@ class CEFLNetAggregator(nn.Module):
         if self.beta is None or self.fc is None:
             return summary, None
         local = x if self.relation == "backbone" else attended
-        related = torch.cat([local, summary.unsqueeze(2).expand_as(local)], -1)
+        related = torch.cat([local, repeat(summary, "b clips d -> b clips t d", t=local.shape[2])], -1)
         log_weights = self.beta(self.relation_dropout(related)).squeeze(-1)
         averaged = related if self.relation == "backbone" else local
         return self.fc(weighted_mean(averaged, log_weights, real)), log_weights.exp()
@@ -151,7 +152,9 @@ class IntensityActivation(nn.Module):
             clips: R (B, clips, D).
             real: (B, clips), with a real clip in every video.
         """
-        scores = self.attn(clips.transpose(1, 2))
-        activation = scores.masked_fill(~real.unsqueeze(1), -torch.inf).softmax(2)
-        maps = activation.unsqueeze(3) * clips.unsqueeze(1)
-        return maximum(maps.flatten(1, 2), real.repeat(1, maps.shape[1])), activation.mean(1)
+        scores = self.attn(rearrange(clips, "b clips d -> b d clips"))
+        activation = scores.masked_fill(~real[:, None], -torch.inf).softmax(2)
+        maps = rearrange(activation[..., None] * clips[:, None], "b maps clips d -> b (maps clips) d")
+        return maximum(maps, repeat(real, "b clips -> b (m clips)", m=activation.shape[1])), activation.mean(
+            1
+        )

@@ -1,4 +1,4 @@
-"""What the aggregators have in common: types of options, the check of their input, and masks.
+"""What the aggregators have in common: the check of their input, and masks.
 
 No aggregator branches on what a mask holds: masked frames become zeros and leave every softmax, sum and maximum.
 A clip without any real frame would leave nothing to work on; it is worked on as if all of its (zero) frames
@@ -7,17 +7,11 @@ were real, and its result is left out afterwards.
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import torch
-from pydantic import Field
 from torch import Tensor
 
 from emozoo.contracts import Aggregated
 from emozoo.errors import ContractError
-
-Dropout = Annotated[float, Field(ge=0, lt=1)]
-Size = Annotated[int, Field(gt=0)]
 
 
 def checked(who: str, in_features: int, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:

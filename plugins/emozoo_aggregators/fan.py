@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import torch
+from einops import rearrange, repeat
 from torch import Tensor, nn
 
-from emozoo.contracts import Aggregated
-from emozoo_aggregators.common import Dropout, aggregated, checked, filled, weighted_mean
+from emozoo.contracts import Aggregated, Rate
+from emozoo_aggregators.common import aggregated, checked, filled, weighted_mean
 
 
 class FANAggregator(nn.Module):
@@ -25,7 +26,7 @@ class FANAggregator(nn.Module):
         dropout: rate on the inputs of W_a and W_b, not on what is averaged.
     """
 
-    def __init__(self, in_features: int, *, relation: bool = True, dropout: Dropout = 0.5) -> None:
+    def __init__(self, in_features: int, *, relation: bool = True, dropout: Rate = 0.5) -> None:
         super().__init__()
         self.in_features = in_features
         self.out_features = 2 * in_features if relation else in_features
@@ -46,11 +47,14 @@ class FANAggregator(nn.Module):
             ContractError: the shapes do not fit.
         """
         x, mask = checked("fan", self.in_features, x, mask)
-        frames, real = x.flatten(1, 2), filled(mask.flatten(1))
+        frames = rearrange(x, "b clips t d -> b (clips t) d")
+        real = filled(rearrange(mask, "b clips t -> b (clips t)"))
         log_weights = self.alpha(self.dropout(frames)).squeeze(-1)
         video = weighted_mean(frames, log_weights, real)
         if self.beta is not None:
-            related = torch.cat([frames, video.unsqueeze(1).expand_as(frames)], -1)
+            related = torch.cat([frames, repeat(video, "b d -> b n d", n=frames.shape[1])], -1)
             log_weights = log_weights + self.beta(self.dropout(related)).squeeze(-1)
             video = weighted_mean(related, log_weights, real)
-        return aggregated(video, mask, frame_weights=log_weights.exp().view_as(mask))
+        clips, t = mask.shape[1:]
+        weights = rearrange(log_weights.exp(), "b (clips t) -> b clips t", clips=clips, t=t)
+        return aggregated(video, mask, frame_weights=weights)

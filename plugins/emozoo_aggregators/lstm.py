@@ -6,12 +6,13 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from emozoo.contracts import Aggregated
+from emozoo.contracts import Aggregated, Rate, Size
 from emozoo.errors import ContractError
-from emozoo_aggregators.common import Dropout, Size, aggregated, checked, maximum
+from emozoo_aggregators.common import aggregated, checked, maximum
 
 
 class LSTMAggregator(nn.Module):
@@ -40,7 +41,7 @@ class LSTMAggregator(nn.Module):
         bidirectional: bool = False,
         pool: Literal["last", "mean", "max", "concat"] = "last",
         frames: Size | None = None,
-        dropout: Dropout = 0.0,
+        dropout: Rate = 0.0,
     ) -> None:
         super().__init__()
         if (pool == "concat") != (frames is not None):
@@ -71,7 +72,8 @@ class LSTMAggregator(nn.Module):
         """
         packed = mask is not None
         x, mask = checked("lstm", self.in_features, x, mask)
-        sequence, real = x.flatten(1, 2), mask.flatten(1)
+        sequence = rearrange(x, "b clips t d -> b (clips t) d")
+        real = rearrange(mask, "b clips t -> b (clips t)")
         if self.frames is not None and real.shape[1] > self.frames:
             raise ContractError(
                 f"lstm: pool = 'concat' was built for {self.frames} frames a video, got {real.shape[1]}: set "
@@ -98,12 +100,13 @@ class LSTMAggregator(nn.Module):
     def _pooled(self, outputs: Tensor, state: Tensor, real: Tensor) -> Tensor:
         if self.pool == "last":
             last_layer = state[-2:] if self.lstm.bidirectional else state[-1:]
-            return last_layer.transpose(0, 1).flatten(1)
+            return rearrange(last_layer, "directions b h -> b (directions h)")
         if self.pool == "mean":
             return outputs.sum(1) / real.sum(1, keepdim=True)
         if self.pool == "max":
             return maximum(outputs, real)
-        return F.pad(outputs.flatten(1), (0, self.out_features - outputs.shape[1] * outputs.shape[2]))
+        joined = rearrange(outputs, "b n h -> b (n h)")
+        return F.pad(joined, (0, self.out_features - joined.shape[1]))
 
 
 def _real_first(sequence: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:

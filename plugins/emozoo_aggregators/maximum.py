@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from einops import rearrange
 from torch import Tensor, nn
 
 from emozoo.contracts import Aggregated
@@ -30,4 +31,6 @@ class MaxAggregator(nn.Module):
             ContractError: the shapes do not fit.
         """
         x, mask = checked("max", self.out_features, x, mask)
-        return aggregated(maximum(x.flatten(1, 2), mask.flatten(1)), mask)
+        frames = rearrange(x, "b clips t d -> b (clips t) d")
+        real = rearrange(mask, "b clips t -> b (clips t)")
+        return aggregated(maximum(frames, real), mask)

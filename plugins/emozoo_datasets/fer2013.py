@@ -16,15 +16,7 @@ from emozoo_datasets import ferplus as ferplus_labels
 from emozoo_datasets.fer2013_files import VAD_RANGE, read_form
 from emozoo_datasets.fer2013_forms import ORIGINAL, SIDE, Form, Rows, find_form, header, is_fer2013
 from emozoo_datasets.fer2013_joins import annotated_folds, join_annotations, join_votes, read_annotations
-from emozoo_datasets.image_checks import (
-    Problems,
-    Report,
-    count_classes,
-    doubles,
-    examine_images,
-    some,
-    stop,
-)
+from emozoo_datasets.image_checks import Problems, Report, count_classes, doubles, size_of, some, stop
 from emozoo_datasets.rows import make_dataset, unique
 
 if TYPE_CHECKING:
@@ -161,7 +153,7 @@ class Fer2013:
         return make_dataset(columns, names)
 
     def check(self) -> Sequence[Finding]:
-        """Look at everything: rows, images, labels against FER+, annotations, split sizes."""
+        """Look at rows, sizes of images, labels against FER+, annotations, split sizes."""
         problems = Problems()
         rows, left_out = self._rows(problems, checking=True)
         if not len(rows):
@@ -181,7 +173,7 @@ class Fer2013:
             *_check_votes(rows, ids),
             *(Finding("warning", where, why) for where, why in left_out),
             *_count_vad(rows),
-            *examine_images(rows.image.to_pylist(), ids, splits, labels, size=(SIDE, SIDE)),
+            *_check_sizes(rows, ids),
         ]
 
     def _path(self, path: str | None) -> Path | None:
@@ -334,6 +326,14 @@ def _check_votes(rows: Rows, ids: Sequence[str]) -> list[Finding]:
             text += ": the labels seem to be in another order than " + ", ".join(FER2013_LABELS)
         findings.append(Finding("error" if agreement < 0.5 else "info", "FER+", text))
     return findings
+
+
+def _check_sizes(rows: Rows, ids: Sequence[str]) -> list[Finding]:
+    """Report images of another size than the original's; those that are none are reported elsewhere."""
+    sizes = map(size_of, rows.image.to_pylist())
+    odd = [name for name, size in zip(ids, sizes, strict=True) if size not in (None, (SIDE, SIDE))]
+    message = f"{len(odd):,} images are not {SIDE}x{SIDE} pixels as the original is"
+    return [Finding("warning", some(odd), message)] if odd else []
 
 
 def _count_vad(rows: Rows) -> list[Finding]:

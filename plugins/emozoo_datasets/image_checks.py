@@ -1,4 +1,4 @@
-"""What `check` says of any dataset of images: broken, blank, repeated pictures, and class counts."""
+"""What the readers' checks have in common: how problems are told, class counts, what an image's bytes are."""
 
 from __future__ import annotations
 
@@ -64,38 +64,6 @@ def count_classes(splits: Sequence[str], labels: Sequence[int | None], names: Se
     ]
 
 
-def examine_images(
-    images: Iterable[dict[str, Any]],
-    ids: Sequence[str],
-    splits: Sequence[str],
-    labels: Sequence[int | None],
-    size: tuple[int, int] | None = None,
-) -> list[Finding]:
-    """Decode every image and report the unreadable, blank, repeated, and those not of `size` (w, h)."""
-    problems, blank, odd = Problems(), list[str](), list[str]()
-    alike: dict[bytes, list[int]] = defaultdict(list)
-    for index, image in enumerate(images):
-        try:
-            pixels = _decode(image)
-        except BROKEN as error:
-            problems(ids[index], f"the image cannot be decoded ({error}); replace or remove it")
-            continue
-        if pixels.min() == pixels.max():
-            blank.append(ids[index])
-        if size is not None and (pixels.shape[1], pixels.shape[0]) != size:
-            odd.append(ids[index])
-        alike[_fingerprint(pixels)].append(index)
-    findings = problems.findings()
-    if blank:
-        findings.append(
-            Finding("warning", some(blank), f"{len(blank):,} images are blank: one colour throughout")
-        )
-    if odd and size is not None:
-        message = f"{len(odd):,} images are not {size[0]}x{size[1]} pixels as the original is"
-        findings.append(Finding("warning", some(odd), message))
-    return findings + repetitions([group for group in alike.values() if len(group) > 1], ids, splits, labels)
-
-
 def some(ids: Sequence[str]) -> str:
     """Name up to three of many."""
     return ", ".join(ids[:3]) + (", ..." if len(ids) > 3 else "")
@@ -112,42 +80,21 @@ def doubles(images: Iterable[dict[str, Any]], splits: Sequence[str], of: str) ->
 
 def _print_of(image: dict[str, Any]) -> bytes | None:
     try:
-        return _fingerprint(_decode(image))
+        with Image.open(_source(image), formats=IMAGE_FORMATS) as opened:
+            pixels = np.asarray(opened)
+    except BROKEN:
+        return None
+    return hashlib.blake2b(repr(pixels.shape).encode() + pixels.tobytes(), digest_size=16).digest()
+
+
+def size_of(image: dict[str, Any]) -> tuple[int, int] | None:
+    """Return an image's width and height, as its header has them; None of a broken one."""
+    try:
+        with Image.open(_source(image), formats=IMAGE_FORMATS) as opened:
+            return opened.size
     except BROKEN:
         return None
 
 
-def _fingerprint(pixels: np.ndarray) -> bytes:
-    return hashlib.blake2b(repr(pixels.shape).encode() + pixels.tobytes(), digest_size=16).digest()
-
-
-def _decode(image: dict[str, Any]) -> np.ndarray:
-    source = io.BytesIO(image["bytes"]) if image["bytes"] is not None else image["path"]
-    with Image.open(source, formats=IMAGE_FORMATS) as opened:
-        return np.asarray(opened)
-
-
-def repetitions(
-    groups: list[list[int]],
-    ids: Sequence[str],
-    splits: Sequence[str],
-    labels: Sequence[int | None],
-    what: str = "images",
-) -> list[Finding]:
-    """Report groups of identical images or videos: within a split, across splits, under different labels."""
-    leaking = [group for group in groups if len({splits[i] for i in group}) > 1]
-    contrary = [group for group in groups if len({labels[i] for i in group} - {None}) > 1]
-    descriptions = (
-        (groups, f"groups of identical {what}, of {{rows:,}} rows; repeated faces count more than once"),
-        (
-            leaking,
-            f"groups of identical {what} lie in more than one split: a test on them is not on unseen faces",
-        ),
-        (contrary, f"groups of identical {what} carry different labels: no model can get all of them right"),
-    )
-    findings = []
-    for found, message in descriptions:
-        if found:
-            text = f"{len(found):,} " + message.format(rows=sum(map(len, found)))
-            findings.append(Finding("warning", " = ".join(ids[i] for i in found[0][:3]), text))
-    return findings
+def _source(image: dict[str, Any]) -> Any:
+    return io.BytesIO(image["bytes"]) if image["bytes"] is not None else image["path"]

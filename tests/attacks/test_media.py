@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from emozoo.contracts import FRAME_LIMIT
+from emozoo.data.checks import check
 from emozoo.data.preprocess import Preprocessor, open_image
 from emozoo.data.video import FrameStream, count_frames, read_frames, stream_frames
 from emozoo.errors import DataError, EmozooWarning
@@ -75,7 +76,7 @@ def test_postscript_is_not_handed_to_an_interpreter(ghostscript: Path, tmp_path:
     for media in (EPS, tmp_path / "happy" / name):
         with pytest.raises(DataError, match="not an image that can be read"):
             open_image(media)
-    Folders(tmp_path).check()
+    check(Folders(tmp_path), "folders")
     assert not ghostscript.exists()
     with Image.open(io.BytesIO(EPS)) as image, pytest.raises(OSError):
         image.load()
@@ -115,7 +116,7 @@ def test_a_playlist_under_the_name_of_a_video_makes_nobody_open_an_address(
         with pytest.raises(DataError, match="not a video"):
             read(tmp_path / "happy" / name)
     if name != "a.m3u8":
-        found = Videos(tmp_path).check()
+        found = check(Videos(tmp_path), "videos")
         assert any(item.severity == "error" and name in item.subject + item.message for item in found)
 
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import av
+import numpy as np
 import pytest
+from av.stream import Disposition
 from PIL import Image
 from small import photos
 from typer.testing import CliRunner
@@ -85,3 +89,58 @@ def test_what_numbers_of_a_list_stand_for_is_asked_and_can_be_told(tmp_path: Pat
     status, text = check(tmp_path / "dfew", *(part for item in told for part in ("--set", item)))
     assert status == 0
     assert "0 happy, 1 sad, 2 neutral, 3 angry, 4 surprise, 5 disgust, 6 fear, by the option numbers" in text
+
+
+def test_whatever_training_would_not_read_is_an_error_and_the_rest_is_none(
+    folder: Path, tmp_path: Path
+) -> None:
+    Image.new("I", (48, 48)).save(folder / "train" / "happy" / "integers.tif")
+    Image.new("1", (70_000, 1)).save(folder / "train" / "sad" / "line.png")
+    Image.new("I;16", (48, 48)).save(folder / "train" / "sad" / "deep.png")
+    status, text = check(folder)
+    assert status == 1
+    for name, problem in (("happy/integers.tif", "32-bit integers"), ("sad/line.png", "the limit is")):
+        assert any(
+            line.startswith(f"error    train/{name}") and problem in line for line in text.splitlines()
+        )
+    assert text.endswith("2 errors, 1 warnings\n")
+    place = frames(tmp_path / "videos" / "happy" / "a")
+    frames(tmp_path / "videos" / "sad" / "b")
+    Image.new("I", (12, 10)).save(place / "00002.tif")
+    assert check(tmp_path / "videos")[0] == 0, "the others of its frames are there"
+    for file in place.glob("*.jpg"):
+        file.unlink()
+    assert "error    happy/a: " in check(tmp_path / "videos")[1]
+
+
+def covered(path: Path) -> None:
+    """A file of sound with a cover picture, which its container has for a video."""
+    with av.open(str(path), "w") as container:
+        sound, cover = container.add_stream("aac", rate=44100), container.add_stream("mjpeg", rate=1)
+        cover.width, cover.height, cover.pix_fmt = 32, 32, "yuvj420p"
+        cover.disposition = Disposition.attached_pic
+        samples = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
+        samples.sample_rate = 44100
+        picture = av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8), "rgb24")
+        streams: Any = ((sound, samples), (cover, picture))
+        for stream, frame in streams:
+            container.mux([*stream.encode(frame), *stream.encode(None)])
+
+
+def test_what_a_sound_file_has_for_a_cover_is_no_video(tmp_path: Path) -> None:
+    for name in ("happy", "sad"):
+        (tmp_path / name).mkdir()
+        covered(tmp_path / name / "a.mp4")
+    status, text = check(tmp_path)
+    assert status == 1
+    assert "error    happy/a.mp4: " in text
+    assert "holds no video" in text
+
+
+def test_errors_that_stop_reading_are_told_and_that_media_were_not_looked_at(tmp_path: Path) -> None:
+    frames(tmp_path / "a")
+    (tmp_path / "list.csv").write_text("path,label\na,happy\nb,sad\n")
+    status, text = check(tmp_path / "list.csv")
+    assert status == 1
+    assert "error    b: there is no such video" in text
+    assert "warning  images or videos: are not looked at before the dataset can be read" in text

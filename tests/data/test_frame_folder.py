@@ -145,8 +145,9 @@ def test_folders_that_give_nothing_are_data_errors_with_the_path(tmp_path: Path)
     broken = folder(tmp_path / "broken", ["1.png", "2.png"])
     for file in broken.iterdir():
         file.write_bytes(b"no picture")
-    with pytest.raises(DataError, match=r"broken: none of its 2 frames can be read; the last: .*2\.png"):
-        list(stream_frames(broken))
+    for read in (count_frames, lambda place: list(stream_frames(place))):
+        with pytest.raises(DataError, match=r"broken: none of its 2 frames can be read; the last: .*2\.png"):
+            read(broken)
     with pytest.raises(DataError, match=r"broken: none of the 1 frames asked for can be read: .*1\.png"):
         read_frames(broken, np.array([0]))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from video_trees import DFEW_CLASSES, dfew, dfew_lists, frames, lines
 
+from emozoo.data.checks import check
 from emozoo.data.reading import recognise
 from emozoo.errors import DataError, EmozooWarning
 from emozoo.testing import check_dataset
@@ -29,7 +30,7 @@ EXPECTED = {f"{n:05d}": DFEW_CLASSES[(n - 1) % 7] for n in range(1, 15)}
 
 
 def found(reader, severity):
-    return {f.subject: f.message for f in reader.check() if f.severity == severity}
+    return {f.subject: f.message for f in check(reader, "dfew") if f.severity == severity}
 
 
 def test_the_original_layout_is_read_with_its_own_numbers_and_folds(tmp_path):
@@ -175,8 +176,8 @@ def test_the_check_finds_frames_that_the_list_counts_and_are_not_there(tmp_path)
     warned = found(reader, "warning")
     assert "00002 (4 for 3)" in warned
     assert "another number of frames" in warned["00002 (4 for 3)"]
-    assert "lack frames" in warned["00002 (1 of 5 are missing)"]
-    assert found(reader, "error")["00005"] == "1 of its frames are empty files: 00005_00003.jpg; replace them"
+    lacking = "00002 (1 of 5 frames are missing: 2), 00005 (1 of its frames are empty files, 00005_00003.jpg)"
+    assert "2 videos lack frames" in warned[lacking]
     assert any("fewer than 16 frames" in message for message in warned.values())
 
 
@@ -209,7 +210,7 @@ def test_identical_clips_of_two_folds_are_found(tmp_path):
         (clips / "00010" / file.name).write_bytes(file.read_bytes())
     warned = found(Dfew(root), "warning")
     assert "different labels" in warned["00002 = 00010"]
-    leaks = [f for f in Dfew(root).check() if "lie in more than one split" in f.message]
+    leaks = [f for f in check(Dfew(root), "dfew") if "lie in more than one split" in f.message]
     assert [f.subject for f in leaks] == ["00002 = 00010"]
 
 

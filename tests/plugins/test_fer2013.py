@@ -27,6 +27,7 @@ from fer2013_samples import (
 from PIL import Image
 
 from emozoo.contracts import DatasetReader
+from emozoo.data.checks import check
 from emozoo.errors import DataError
 from emozoo_datasets.fer2013 import Fer2013
 from emozoo_datasets.fer2013_files import read_form
@@ -268,12 +269,12 @@ def test_the_check_finds_repeated_blank_and_broken_images(tmp_path):
     Image.new("L", (48, 48), 7).save(tmp_path / "Training" / "sad" / "Training_901.png")
     (tmp_path / "Training" / "sad" / "Training_902.png").write_bytes(b"no image")
     Image.new("L", (20, 30)).save(tmp_path / "Training" / "sad" / "Training_903.png")
-    found = {f.message: (f.severity, f.subject) for f in Fer2013(tmp_path).check()}
+    found = {f.message: (f.severity, f.subject) for f in check(Fer2013(tmp_path), "fer2013")}
 
     def finding(text):
         return next(value for message, value in found.items() if text in message)
 
-    assert finding("cannot be decoded") == ("error", "Training_902.png")
+    assert finding("not an image that can be read") == ("error", "Training_902.png")
     assert finding("2 images are blank") == ("warning", "Training_901.png, Training_903.png")
     assert finding("1 images are not 48x48") == ("warning", "Training_903.png")
     for text in ("groups of identical images, of 2 rows", "in more than one split", "carry different labels"):
@@ -306,7 +307,7 @@ def test_the_real_data_is_read_whole_in_seconds(real_data):
 
 
 def test_the_real_data_has_no_errors_and_its_known_faults_are_found(real_data):
-    findings = Fer2013(real_data / "fer2013", vad=str(real_data / "fer2013-vad")).check()
+    findings = check(Fer2013(real_data / "fer2013", vad=str(real_data / "fer2013-vad")), "fer2013")
     assert not [f for f in findings if f.severity == "error"]
     text = "\n".join(f.message for f in findings)
     for part in (

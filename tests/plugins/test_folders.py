@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from emozoo.contracts import DatasetReader
+from emozoo.data.checks import check
 from emozoo.errors import DataError
 from emozoo_datasets.folders import Folders
 
@@ -21,7 +22,7 @@ def picture(path: Path, seed: int, size=(60, 50)) -> Path:
 
 
 def messages(root: Path, severity: str) -> dict[str, str]:
-    return {f.subject: f.message for f in Folders(root).check() if f.severity == severity}
+    return {f.subject: f.message for f in check(Folders(root), "folders") if f.severity == severity}
 
 
 def test_class_folders_without_splits_are_all_training(tmp_path):
@@ -103,7 +104,7 @@ def test_broken_and_repeated_images_are_found_by_the_check(tmp_path):
     (tmp_path / "test" / "sad" / "cut.jpg").write_bytes(good.read_bytes()[:300])
     (tmp_path / "test" / "sad" / "empty.png").write_bytes(b"")
     assert set(messages(tmp_path, "error")) == {"test/sad/cut.jpg", "test/sad/empty.png"}
-    leaks = [f for f in Folders(tmp_path).check() if "in more than one split" in f.message]
+    leaks = [f for f in check(Folders(tmp_path), "folders") if "in more than one split" in f.message]
     assert [f.subject for f in leaks] == ["test/sad/copy.jpg = train/happy/a.jpg"]
     assert messages(tmp_path, "info")["train"] == "2 samples: happy 1, sad 1"
 

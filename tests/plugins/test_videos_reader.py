@@ -6,6 +6,7 @@ import pytest
 from video_trees import frames, lines, video, videos
 
 from emozoo.contracts import VIDEO_SUFFIXES, DatasetReader
+from emozoo.data.checks import check
 from emozoo.data.reading import recognise
 from emozoo.errors import DataError, EmozooWarning
 from emozoo.testing import check_dataset
@@ -19,7 +20,7 @@ def labels(rows):
 
 
 def found(reader, severity):
-    return {f.subject: f.message for f in reader.check() if f.severity == severity}
+    return {f.subject: f.message for f in check(reader, "videos") if f.severity == severity}
 
 
 def test_class_folders_in_splits_hold_files_and_folders_of_frames(tmp_path):
@@ -181,10 +182,12 @@ def test_the_check_finds_broken_short_and_repeated_videos_and_what_is_not_read(t
     reader = Videos(tmp_path)
     errors, warned = found(reader, "error"), found(reader, "warning")
     assert set(errors) == {"test/sad/cut.mp4", "test/sad/empty.avi"}
-    assert "cannot be read" in errors["test/sad/cut.mp4"]
+    assert "its beginning or its index is lost" in errors["test/sad/cut.mp4"]
     assert warned["train/sad/short.mp4 (15)"].startswith("1 videos have fewer than 16 frames")
     assert warned["train/sad/notes.txt"] == "is no video, nor a folder of frames, and is not read"
-    messages = [f.message for f in reader.check() if f.subject == "test/sad/copy.mp4 = train/happy/good.mp4"]
+    messages = [
+        f.message for f in check(reader, "videos") if f.subject == "test/sad/copy.mp4 = train/happy/good.mp4"
+    ]
     assert len(messages) == 3
     assert found(reader, "info")["frames"] == "15 to 20 a video, median 20"
 
