@@ -131,7 +131,7 @@ def test_whatever_the_name_the_component_is_valid_python(tmp_path, name):
         ("backbone", "none true false literal field tensor backbone"),
         ("aggregator", "aggregated mean aggregator"),
         ("head", "targets criterion rate head strength"),
-        ("consistency", "sequence annotated cost consistency"),
+        ("consistency", "sequence annotated cost"),
         ("dataset", "image path sequence finding table dataset data-error reader"),
         ("detector", "faces auto none detector"),
     ],
