@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -69,7 +70,9 @@ def predict(
     if detector is not None:
         typer.echo(f"faces are found by {detector.name}", err=True)
         for name, reason in detector.passed_over.items():
-            typer.echo(f"  {name} was passed over: {reason}", err=True)
+            brief = shorten(reason, 72, placeholder=" ...")
+            more = f" (--faces {name} says why)" if brief.endswith(" ...") else ""
+            typer.echo(f"  {name} was passed over: {brief}{more}", err=True)
     notes, timeline = Notes(len(media)), None
     with open_writer(output, chosen) as writer:
         looking = detector or "none"
