@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from emozoo import registry
@@ -16,6 +17,7 @@ from emozoo.data.samples import Samples
 from emozoo.errors import DataError, EmozooWarning, RecipeError
 from emozoo.evaluation import plots, plots_vad
 from emozoo.evaluation.violations import expected_violations
+from emozoo.labels import DIMENSIONS
 from emozoo.model import EmotionModel
 
 
@@ -72,6 +74,7 @@ def draw_result(
     """Draw what each head made of a split: confusion and reliability, predicted against annotated VAD."""
     pictures: list[Path] = []
     category = _category(samples)
+    columns: dict[str, Tensor] = {}  # of each dimension, what the first head that has it says
     for name, measured in result["heads"].items():
         title = f"{name}, {result['split']} (n = {measured['n']:,})"
         if measured["task"] == "classification":
@@ -87,7 +90,14 @@ def draw_result(
                 pictures[-1], outputs[name].numpy(), truth, head.dimensions,
                 category=category, labels=model.labels, title=title,
             )  # fmt: skip
-            pictures += _draw_space(folder / f"{name}_space.png", model, head, outputs[name], samples, title)
+            own = dict(zip(head.dimensions, outputs[name].unbind(1), strict=True))
+            columns = own | columns
+            pictures += _draw_space(folder / f"{name}_space.png", model, own, samples, title)
+    if not any(path.name.endswith("_space.png") for path in pictures):
+        columns = {name: columns[name] for name in DIMENSIONS if name in columns}
+        count = int((~samples.targets.vad.isnan()).all(1).sum())
+        title = f"{', '.join(columns)}, {result['split']} (n = {count:,})"
+        pictures += _draw_space(folder / "space.png", model, columns, samples, title)
     if found := result.get("rich_clips"):
         pictures.append(folder / "activation.png")
         title = f"activation map, {result['split']} (n = {found['n']:,})"
@@ -96,19 +106,20 @@ def draw_result(
 
 
 def _draw_space(
-    path: Path, model: EmotionModel, head: Any, output: Tensor, samples: Samples, title: str
+    path: Path, model: EmotionModel, columns: dict[str, Tensor], samples: Samples, title: str
 ) -> list[Path]:
-    """Draw a head of three dimensions in their space, with the published places of the labels that have one."""
-    truth = samples.targets.vad.cpu().numpy()[:, head.columns]
-    if len(head.dimensions) < 3 or np.isnan(truth).any(1).all():
+    """Draw three dimensions, by name, in their space, with the published places of the labels that have one."""
+    dimensions = tuple(columns)
+    truth = samples.targets.vad.cpu().numpy()[:, [DIMENSIONS.index(name) for name in dimensions]]
+    if len(dimensions) < 3 or np.isnan(truth).any(1).all():
         return []
     try:
-        norms = registry.build("consistency", "prototype", {}, model.labels, head.dimensions, where="picture")
+        norms = registry.build("consistency", "prototype", {}, model.labels, dimensions, where="picture")
         places = norms.prototypes.masked_fill(norms.known[:, None] == 0, float("nan")).numpy()
     except RecipeError:  # nobody says where any of these labels lies
         places = None
     plots_vad.vad_space(
-        path, output.numpy(), truth, head.dimensions, _category(samples), model.labels,
+        path, torch.stack([*columns.values()], 1).numpy(), truth, dimensions, _category(samples), model.labels,
         prototypes=places, title=title,
     )  # fmt: skip
     return [path]
