@@ -225,8 +225,8 @@ class EmotionModel(nn.Module):
 
         Args:
             source: a photo, which is a path, the bytes of a file, a file opened in binary mode, a PIL image, an array
-                (H, W[, C]) or a tensor ([C, ]H, W), gives a `Prediction`; the path of a video, a `Timeline`. Several in a
-                list or an iterator, a folder or a glob pattern give `Predictions`, whose `errors` says what failed.
+                (H, W[, C]) or a tensor ([C, ]H, W), gives a `Prediction`; the path of a video, a `Timeline`. Several in
+                a list or an iterator, a folder or a glob pattern give `Predictions`, whose `errors` says what failed.
             faces: "auto" for the best detector that can be used here, the name of one, one that
                 `emozoo.prediction.faces.open_detector` has opened with options, or "none".
             window: seconds of a video that are judged together, face by face; 0 for each frame by itself. By default
