@@ -78,7 +78,7 @@ def save_model(
     if store not in ("fp32", "fp16"):
         raise RecipeError(f"store is {store!r}: weights are stored in fp32 or fp16")
     target = folder.resolve()
-    _check_place(target)
+    check_place(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     outer = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
@@ -91,10 +91,15 @@ def save_model(
     return folder
 
 
-def _check_place(target: Path) -> None:
+def check_place(target: Path) -> None:
+    """Check that a model may be written to a place: there is nothing, or a model.
+
+    Raises:
+        CorruptModelError: the place holds something else.
+    """
     if not target.exists():
         return
-    held = {path.name for path in target.iterdir()} if target.is_dir() else {""}
+    held = {path.name for path in target.iterdir()} - {".DS_Store"} if target.is_dir() else {""}
     if held and (MANIFEST not in held or not held <= {*REQUIRED, RUN, MANIFEST, CARD}):
         raise CorruptModelError(
             f"{target} exists and is not a model folder, or holds more than one; it is left as it is. "
@@ -113,9 +118,9 @@ def _write(
 
     (staging / CONFIG).write_text(config_text(model.config, model.requires, __version__), encoding="utf-8")
     try:
+        _check_types(model)
         save_file(stored_weights(model, store), staging / WEIGHTS, metadata={"format": "pt"})
         copy, _ = _read(staging)
-        _check_types(model, copy)
         outputs = golden(copy)
         difference(golden(rounded(model, store)), outputs)
     except (EmozooError, RuntimeError, ValueError) as error:
@@ -153,13 +158,15 @@ def _replace(staging: Path, target: Path, old: Path) -> None:
         raise
 
 
-def _check_types(model: EmotionModel, copy: EmotionModel) -> None:
-    """Check that a model runs in the precision that it is loaded in: else its weights are not all there."""
-    loaded = copy.state_dict()
+def _check_types(model: EmotionModel) -> None:
+    """Check that a model runs in the precision that it is built in: else its weights are not all there."""
+    from emozoo.weights import build
+
+    built = build(model.config, "meta").state_dict()
     for name, value in model.state_dict().items():
-        if value.dtype != loaded[name].dtype:
+        if name in built and value.dtype != built[name].dtype:
             raise ContractError(
-                f"{name} is {value.dtype}, the model that is loaded has {loaded[name].dtype}; save a model that was "
+                f"{name} is {value.dtype}, the model that is loaded has {built[name].dtype}; save a model that was "
                 'loaded with dtype="fp32"'
             )
 

@@ -99,6 +99,8 @@ class ModelConfig(Schema):
     def _distinct(cls, labels: tuple[str, ...]) -> tuple[str, ...]:
         if len(set(labels)) < len(labels):
             raise ValueError("a label is listed twice")
+        if len(labels) < 2:
+            raise ValueError("one label alone tells nothing apart; give two or more")
         if any(not label.strip() for label in labels):
             raise ValueError("a label is empty")
         if not all(label.isprintable() for label in labels):

@@ -48,12 +48,12 @@ def assemble(config: ModelConfig, path: Path) -> tuple[EmotionModel, bool]:
         CorruptModelError: the config cannot be built, or the file does not fit it; names every wrong tensor.
         UnknownComponentError: what the config names is not installed, or hidden by `EMOZOO_PLUGINS`.
     """
-    model = _build(config, "meta")
+    model = build(config, "meta")
     exact = model.config == config
     state = model.state_dict()
     _check_header(state, path)
     if _has_more_than(model, state):
-        model, exact = _build(config, "cpu"), False
+        model, exact = build(config, "cpu"), False
     stored = {name: value.to(state[name].dtype) for name, value in load_file(path).items()}
     _check_numbers(stored, path)
     model.load_state_dict(stored, assign=True)
@@ -136,7 +136,8 @@ def _check_numbers(stored: Mapping[str, Tensor], path: Path) -> None:
         raise CorruptModelError(f"{path} holds NaN in {', '.join(wrong[:5])}, as where training has diverged")
 
 
-def _build(config: ModelConfig, device: str) -> EmotionModel:
+def build(config: ModelConfig, device: str) -> EmotionModel:
+    """Return a config's model without its weights, on a device; raises as `assemble`."""
     try:
         with torch.random.fork_rng(devices=[]), torch.device(device), _few_parts():
             if device != "meta":

@@ -402,3 +402,18 @@ def test_a_model_of_clips_that_differ_in_length_is_refused_with_the_samplings_th
 def test_a_model_that_torch_cannot_trace_is_said_to_be_one():
     with pytest.raises(ExportError, match=r"torch\.export cannot trace this model"):
         trace(_video_model("lstm", name="all"))
+
+
+@pytest.mark.parametrize("sampling", ["all", "thirds", "sliding"])
+def test_an_lstm_over_videos_that_differ_in_length_is_refused_with_the_samplings_that_can_be_exported(
+    sampling,
+):
+    with pytest.raises(ExportError, match=r"lstm.*equally many frames: clips, segments or uniform"):
+        trace(_video_model("lstm", name=sampling))
+
+
+def test_values_that_nothing_bounds_are_not_said_to_be_bounded(tmp_path):
+    heads = {"free": {"name": "vad", "bounded": "none"}, "vad": {"name": "vad", "bounded": "clip"}}
+    done = export_model(tiny_model(heads=heads).save(tmp_path / "m"), "torch-export", tmp_path / "m.pt2")
+    said = {name: head["output"] for name, head in done.description["heads"].items()}
+    assert said == {"free": "values", "vad": "values from -1 to 1"}

@@ -127,7 +127,7 @@ def test_every_aggregator_computes_in_reduced_precision(tmp_path: Path, aggregat
 def test_a_model_loaded_in_reduced_precision_is_not_saved_as_if_it_were_whole(tmp_path: Path) -> None:
     folder = tiny_model().save(tmp_path / "m")
     for dtype in ("bf16", "fp16"):
-        with pytest.raises(ContractError, match=r"stored BF16|loaded with dtype=\"fp32\""):
+        with pytest.raises(ContractError, match=r"save a model that was loaded with dtype=\"fp32\""):
             emozoo.load(folder, "cpu", dtype=dtype).save(tmp_path / "again")
 
 

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from clips import write_video
 from PIL import Image
+from scenes import scenes, standing
 
 from emozoo.folder import load_model, verify_golden
 from emozoo.records import read_record
@@ -95,6 +97,7 @@ def blocks(language: str) -> list[str]:
 
 @pytest.mark.parametrize("number", range(len(blocks("python"))))
 def test_the_readmes_python_runs(place: Path, number: int) -> None:
+    write_video(Path("clip.mp4"), scenes(12, standing(12, (20, 20))))
     exec(compile(blocks("python")[number], f"README block {number}", "exec"), {})  # our own text
 
 

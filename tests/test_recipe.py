@@ -100,6 +100,7 @@ def _said(tree: dict[str, Any]) -> list[str]:
         ("model.heads", {"my head": {"name": "vad"}}, "model.heads: head name 'my head' must be a word"),
         ("model.heads", [], "model.heads: should be a table (given: [])"),
         ("model.labels", ["a", "a"], "model.labels: a label is listed twice"),
+        ("model.labels", ["a"], "model.labels: one label alone tells nothing apart; give two or more"),
         ("model.labels", ["a", " "], "model.labels: a label is empty"),
         ("model.labels", "ab", "model.labels: should be a list (given: 'ab')"),
         ("model.labels", ["a", 1], "model.labels.1: should be a valid string (given: 1)"),

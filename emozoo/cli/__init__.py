@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import redirect_stdout
+from typing import TextIO
 
 
 def main() -> None:
@@ -14,11 +15,15 @@ def main() -> None:
     """
     from emozoo.cli.app import app
     from emozoo.errors import EmozooError, Interrupted
+    from emozoo.files import FULL
     from emozoo.printable import Printable
 
     try:
         with redirect_stdout(Printable(sys.stdout)):
-            app()
+            try:
+                app()
+            finally:
+                sys.stdout.flush()
     except EmozooError as error:
         if os.environ.get("EMOZOO_TRACEBACK"):
             raise
@@ -32,7 +37,17 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except OSError as error:  # a place that cannot be written to, a full disk
-        if error.filename is None or os.environ.get("EMOZOO_TRACEBACK"):
+        if (error.filename is None and error.errno not in FULL) or os.environ.get("EMOZOO_TRACEBACK"):
             raise
-        sys.stderr.write(f"error: {error.filename}: {error.strerror}\n")
+        place = "" if error.filename is None else f"{error.filename}: "
+        sys.stderr.write(f"error: {place}{error.strerror}\n")
+        _leave(sys.stdout)
         sys.exit(1)
+
+
+def _leave(stream: TextIO) -> None:
+    """Write what a stream still holds, or let go of it: at the end Python would fail once more."""
+    try:
+        stream.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

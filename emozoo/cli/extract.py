@@ -20,6 +20,8 @@ def extract(
     Such a run does it itself where the cache lacks them; doing it first lets several runs share the work. What the
     recipe says of training the backbone itself, [train.augment] above all, is left aside.
     """
+    import torch
+
     from emozoo.model import EmotionModel
     from emozoo.recipe import load_recipe
     from emozoo.training.data import load_training_data
@@ -28,6 +30,7 @@ def extract(
     left_out = [f"train.{key}=null" for key in ("augment", "orthogonal", "bn_per_frame", "distillation")]
     overrides = [*left_out, "train.freeze=true", f"data.cache='''{cache.expanduser().resolve()}'''"]
     loaded = load_recipe(recipe, [*(assignments or []), *overrides, *data_root(data)])
+    torch.manual_seed(loaded.train.seed)  # as a run does: what begins at random then begins alike
     model = EmotionModel(loaded.model)
     initialise(model, loaded)
     found = load_training_data(loaded, model)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -145,7 +146,9 @@ def _detector(faces: str, file: Path | None) -> FaceDetector | None:
     if detector is not None:
         typer.echo(f"faces are found by {detector.name}", err=True)
         for name, reason in detector.passed_over.items():
-            typer.echo(f"  {name} was passed over: {reason}", err=True)
+            brief = shorten(reason, 72, placeholder=" ...")
+            more = f" (--faces {name} says why)" if brief.endswith(" ...") else ""
+            typer.echo(f"  {name} was passed over: {brief}{more}", err=True)
     return detector
 
 

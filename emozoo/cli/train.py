@@ -42,12 +42,16 @@ def train(
         overrides.append(f"data.fold={fold}")
     loaded = load_recipe(recipe, overrides)
     folder = out or Path("runs") / loaded.name / ("" if fold is None else f"fold-{fold}")
+    from emozoo.training.run import finished
     from emozoo.training.run import train as run
 
+    already = resume and finished(folder)
     run(loaded, folder, resume=resume, trackers=track or (), cpu=cpu)
     from accelerate import PartialState
 
     if PartialState().is_main_process:
+        if already:
+            typer.echo(f"{folder} is finished already; nothing was trained")
         _say(folder)
 
 

@@ -126,6 +126,12 @@ def load_samples(
     return Samples(ids, targets, videos, extents)
 
 
+def load_targets(rows: Dataset, labels: Sequence[str], only: Sequence[str] | None = None) -> Targets:
+    """Return the targets that `load_samples` would, without a look at the media."""
+    rows = rows.remove_columns([name for name in ("image", "video") if name in rows.column_names])
+    return _targets(rows if only is None else _only(rows, only), labels)
+
+
 def _only(rows: Dataset, labels: Sequence[str]) -> Dataset:
     names, wanted = rows.features["label"].names, {canonical(label) for label in labels}
     known = {canonical(name) for name in names}
@@ -134,7 +140,9 @@ def _only(rows: Dataset, labels: Sequence[str]) -> Dataset:
             f"data.labels: the dataset has no label {label!r}.{suggest(label, known)} It has: {', '.join(names)}"
         )
     keep = [
-        i for i, value in enumerate(rows["label"]) if value is not None and canonical(names[value]) in wanted
+        i
+        for i, value in enumerate(rows["label"])
+        if value is not None and value >= 0 and canonical(names[value]) in wanted
     ]
     rows = rows.select(keep)
     kept = [name for name in names if canonical(name) in wanted]

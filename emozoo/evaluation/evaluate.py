@@ -162,10 +162,16 @@ def evaluate(
 
 
 def _with_clips(samples: Samples) -> Callable[[Output], Mapping[str, Tensor]]:
-    """Return what picks the heads' outputs, and the clips' weights where it is known which clip is right."""
+    """Return what picks the heads' outputs, and the clips' weights where it is known which clip is right.
+
+    That is asked where all videos have equally many clips, more than one: else chance and the map would mean nothing.
+    """
+    videos, clips = samples.media, set[int]()
+    if samples.extents is not None and isinstance(videos, Videos):
+        clips = {len(videos.sampling.sample(count).index) for count in set(videos.counts)}
 
     def pick(output: Output) -> Mapping[str, Tensor]:
-        if samples.extents is None or output.clip_weights is None or output.clip_weights.shape[1] == 1:
+        if output.clip_weights is None or len(clips) != 1 or clips == {1}:
             return output.heads
         return output.heads | {CLIPS: output.clip_weights}
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from emozoo.data.samples import Samples
@@ -65,11 +66,19 @@ def draw_result(
 ) -> list[Path]:
     """Draw what each head made of a split: confusion and reliability, predicted against annotated VAD."""
     pictures: list[Path] = []
+    said: dict[str, Tensor] = {}  # of each dimension, what the first head that has it says
     for name, measured in result["heads"].items():
         title = f"{name}, {result['split']} (n = {measured['n']:,})"
         pictures += draw_categories(folder, name, measured, title)
         if measured["task"] == "vad":
-            pictures += _draw_vad(folder, name, model, samples, outputs[name], title)
+            own = dict(zip(model.heads[name].dimensions, outputs[name].unbind(1), strict=True))
+            said = own | said
+            pictures += _draw_vad(folder, name, model, samples, own, title)
+    if not any(path.name.endswith("_space.png") for path in pictures):
+        said = {name: said[name] for name in DIMENSIONS if name in said}
+        count = int((~samples.targets.vad.isnan()).all(1).sum())
+        title = f"{', '.join(said)}, {result['split']} (n = {count:,})"
+        pictures += _draw_space(folder / "space.png", model, said, samples, title)
     if found := result.get("rich_clips"):
         pictures.append(folder / "activation.png")
         title = f"activation map, {result['split']} (n = {found['n']:,})"
@@ -92,20 +101,34 @@ def draw_categories(folder: Path, name: str, measured: Mapping[str, Any], title:
 
 
 def _draw_vad(
-    folder: Path, name: str, model: EmotionModel, samples: Samples, output: Tensor, title: str
+    folder: Path, name: str, model: EmotionModel, samples: Samples, values: Mapping[str, Tensor], title: str
 ) -> list[Path]:
-    """Draw predicted against annotated values; those of three dimensions in their space too."""
-    head = model.heads[name]
-    columns = [DIMENSIONS.index(dimension) for dimension in head.dimensions]
-    truth, category = samples.targets.vad.cpu().numpy()[:, columns], samples.targets.category.cpu()
-    scatter, space = folder / f"{name}_scatter.png", folder / f"{name}_space.png"
+    """Draw a head's values against the annotated ones, dimension by dimension, and in their space if they are three."""
+    scatter = folder / f"{name}_scatter.png"
     plots.vad_scatter(
-        scatter, output.numpy(), truth, head.dimensions, category=category, labels=model.labels, title=title
-    )
-    if len(columns) < 3 or np.isnan(truth).any(1).all():
-        return [scatter]
-    plots_vad.vad_space(space, output.numpy(), truth, head.dimensions, category, model.labels, title=title)
-    return [scatter, space]
+        scatter, *_against_truth(values, samples), tuple(values),
+        category=samples.targets.category.cpu(), labels=model.labels, title=title,
+    )  # fmt: skip
+    return [scatter, *_draw_space(folder / f"{name}_space.png", model, values, samples, title)]
+
+
+def _draw_space(
+    path: Path, model: EmotionModel, values: Mapping[str, Tensor], samples: Samples, title: str
+) -> list[Path]:
+    """Draw predicted and annotated values in their space, where there are three dimensions of both."""
+    predicted, truth = _against_truth(values, samples)
+    if len(values) < 3 or np.isnan(truth).any(1).all():
+        return []
+    category = samples.targets.category.cpu()
+    plots_vad.vad_space(path, predicted, truth, tuple(values), category, model.labels, title=title)
+    return [path]
+
+
+def _against_truth(values: Mapping[str, Tensor], samples: Samples) -> tuple[np.ndarray, np.ndarray]:
+    """Return what is predicted and what is annotated of some dimensions, each (N, dimensions)."""
+    columns = [DIMENSIONS.index(name) for name in values]
+    predicted = torch.stack([*values.values()], 1) if values else torch.empty(len(samples), 0)
+    return predicted.numpy(), samples.targets.vad.cpu().numpy()[:, columns]
 
 
 def _draw_violations(

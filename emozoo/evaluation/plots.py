@@ -131,7 +131,8 @@ def training_curves(
             if best is not None:
                 axes.axvline(best, color=_INK, linewidth=1, linestyle=":", label=f"kept: epoch {best}")
             axes.set(xlabel="epoch", title=name)
-            axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
+            few = min(2, len(epochs))  # it would rather show parts of an epoch than fewer ticks
+            axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=few))
             axes.legend(fontsize=8)
 
 

@@ -77,7 +77,7 @@ def number(name: str, value: float | None) -> str:
     """Return a value of the metric as text: shares in percent, others with three decimals."""
     if value is None:
         return UNDEFINED
-    return f"{100 * value:.2f} %" if kind(name) in _SHARES else f"{value:.3f}"
+    return f"{100 * value:z.2f} %" if kind(name) in _SHARES else f"{value:z.3f}"
 
 
 def interval(name: str, ends: Iterable[float] | None) -> str:

@@ -104,7 +104,11 @@ def _describe(
         if head.task == "classification":
             about |= {"output": "logits", "labels": list(model.labels)}
         elif head.task == "vad":
-            about |= {"output": "values from -1 to 1", "dimensions": list(head.dimensions)}
+            bounded = getattr(head, "bounded", None) != "none"
+            about |= {
+                "output": "values from -1 to 1" if bounded else "values",
+                "dimensions": list(head.dimensions),
+            }
         heads[key] = about
     card = record.get("recipe", {}).get("card", {})
     return {

@@ -201,7 +201,8 @@ class Timeline:
         lines = []
         for track in self.tracks:
             about = f"{self.source}  face {track.face}"
-            spans = [(f"{w.start:.1f}-{w.end:.1f} s", w) for w in track.windows]
+            fine = max(window.end - window.start for window in track.windows) < 0.5
+            spans = [(f"{w.start:.{1 + fine}f}-{w.end:.{1 + fine}f} s", w) for w in track.windows]
             lines += [f"{about}  {span}  {window.words()}" for span, window in spans]
             lines.append(f"{about}  in all  {track.words()}")
         return lines or [f"{self.source}  no face found"]

@@ -101,7 +101,7 @@ def _moments(track: Track) -> list[int | None]:
         inside = [(c.start + c.end) / 2 for c in clips if low <= (c.start + c.end) / 2 < high]
         time = inside[0] if inside else (low + high) / 2
         nearest = int(np.abs(track.times - time).argmin())
-        near = low - 0.02 <= track.times[nearest] <= high + 0.02
+        near = len(track.times) == 1 or low - 0.02 <= track.times[nearest] <= high + 0.02
         wanted.append(nearest if near else None)
     return wanted
 

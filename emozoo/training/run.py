@@ -12,16 +12,17 @@ import torch
 from accelerate import Accelerator
 
 from emozoo.card import render_card
-from emozoo.errors import TrainingError
+from emozoo.data.samples import load_targets
+from emozoo.errors import DataError, RecipeError, ResumeError, TrainingError
 from emozoo.evaluation.evaluate import evaluate, write_predictions
 from emozoo.evaluation.pictures import draw_history, draw_result
 from emozoo.evaluation.report import write_report
 from emozoo.files import complete
-from emozoo.folder import save_model
+from emozoo.folder import check_place, save_model
 from emozoo.layout import MODEL, RUN
 from emozoo.model import EmotionModel
-from emozoo.recipe import Recipe, Train
-from emozoo.records import recipe_record
+from emozoo.recipe import Recipe, Train, parse_recipe
+from emozoo.records import read_record, recipe_changes, recipe_record
 from emozoo.selection import validation_note
 from emozoo.training import record
 from emozoo.training.data import TrainingData, load_training_data
@@ -52,8 +53,12 @@ def train(
 
     Raises:
         TrainingError: the folder holds another run, the loss is not finite, or a signal ended the run.
+        DataError: something cannot be read, or the reported split has no targets.
+        CorruptModelError: something else lies where the model is to be.
     """
-    if finished(folder) and resume:
+    if resume and finished(folder):
+        if other := another_recipe(recipe, folder):
+            raise ResumeError(f"{other}\nTrain into another folder (--out), or leave out what differs.")
         return folder
     _check_folder(folder, resume)
     accelerator = _accelerator(recipe.train, folder, trackers, cpu)
@@ -66,6 +71,7 @@ def train(
     config = recipe.train.distillation
     teachers = Teachers(config, model, accelerator.device) if config else None
     data = load(recipe, model.to(accelerator.device)).to(accelerator.device)
+    _check_report(recipe, data, model)
     trainer = Trainer(recipe, data, model, accelerator, folder, teachers)
     resumed = trainer.resume() if resume else False
     trainer.run()
@@ -95,12 +101,35 @@ def finished(folder: Path) -> bool:
     return (folder / RUN).is_file()
 
 
+def another_recipe(recipe: Recipe, folder: Path) -> str | None:
+    """Say in which keys a finished run is of another recipe; keys that are new since have their defaults."""
+    try:
+        recorded = parse_recipe(read_record(folder)["recipe"], where=f"{folder} holds an older run")
+    except RecipeError as error:
+        return str(error)
+    differ = recipe_changes(recipe_record(recorded), recipe_record(recipe))
+    if not differ:
+        return None
+    return f"{folder} holds a finished run of another recipe; these keys differ:\n" + "\n".join(differ)
+
+
 def _check_folder(folder: Path, resume: bool) -> None:
+    check_place(folder / MODEL)
     if resume:
         return
     if finished(folder) or (folder / "checkpoints").exists():
         raise TrainingError(
             f"{folder} holds a run already; go on with --resume, or train into another folder (--out)"
+        )
+
+
+def _check_report(recipe: Recipe, data: TrainingData, model: EmotionModel) -> None:
+    """Refuse, before training, a reported split that its rows show to measure nothing."""
+    targets = load_targets(data.rows.select(data.splits.report), recipe.model.labels, recipe.data.labels)
+    heads: Any = model.heads.values()
+    if all((targets.vad if head.task == "vad" else targets.label).isnan().all() for head in heads):
+        raise DataError(
+            f"split {data.splits.report_name!r} has no targets for any head of this model: report another (data.report)"
         )
 
 
@@ -142,12 +171,17 @@ def _finish(
     run_record: dict[str, Any], seconds: float,
 ) -> None:  # fmt: skip
     """Measure the reported split once, and write everything; run.json comes last and marks the run as finished."""
-    samples = data.report(recipe, model)
-    result, outputs = evaluate(
-        model, samples,
-        split=data.splits.report_name, tta=recipe.data.tta,
-        vad_scale=data.reader.vad_scale, accelerator=accelerator,
-    )  # fmt: skip
+    try:
+        samples = data.report(recipe, model)
+        result, outputs = evaluate(
+            model, samples,
+            split=data.splits.report_name, tta=recipe.data.tta,
+            vad_scale=data.reader.vad_scale, accelerator=accelerator,
+        )  # fmt: skip
+    except DataError as error:
+        raise DataError(
+            f"{error}\nThis is the reported split, and training is done: repeat with --resume, which then only measures"
+        ) from error
     if not accelerator.is_main_process:
         return
     roles = {"train": data.train, "select": data.select}

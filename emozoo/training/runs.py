@@ -17,14 +17,14 @@ from accelerate import PartialState
 from accelerate.state import AcceleratorState
 
 from emozoo.data.features import backbone_key
-from emozoo.errors import EmozooError, Interrupted, RecipeError
+from emozoo.errors import EmozooError, Interrupted
 from emozoo.evaluation.summary import Run, summarise
 from emozoo.evaluation.summary_report import Point, write_summary
 from emozoo.model import EmotionModel
-from emozoo.recipe import Recipe, parse_recipe
-from emozoo.records import read_record, recipe_changes, recipe_record
+from emozoo.recipe import Recipe
+from emozoo.records import read_record
 from emozoo.training.data import TrainingData, load_training_data
-from emozoo.training.run import finished, train
+from emozoo.training.run import another_recipe, finished, train
 
 ERROR = "error.txt"
 """What went wrong, in the folder of a run that failed."""
@@ -115,31 +115,16 @@ def carry_out(planned: Sequence[Planned], how: How) -> Iterator[tuple[Planned, s
     """Train what is not finished yet; yield each run as it ends, with what went wrong or None."""
     waiting = []
     for run in planned:
-        problem = _another_recipe(run)
-        if problem is None and not finished(run.folder):
-            waiting.append(run)
+        if finished(run.folder):
+            yield run, another_recipe(run.recipe, run.folder)
         else:
-            yield run, problem
+            waiting.append(run)
     yield from _side_by_side(waiting, how) if how.jobs > 1 else _one_by_one(waiting, how)
 
 
 def _ended(run: Planned) -> Run:
     train, data = run.recipe.train, run.recipe.data
     return Run(run.variant, train.seed, data.fold, read_record(run.folder), run.folder)
-
-
-def _another_recipe(run: Planned) -> str | None:
-    """Say in which keys a finished run differs from the planned one; keys that are new since have their defaults."""
-    if not finished(run.folder):
-        return None
-    try:
-        recorded = parse_recipe(read_record(run.folder)["recipe"], where=f"{run.folder} holds an older run")
-    except RecipeError as error:
-        return str(error)
-    differ = recipe_changes(recipe_record(recorded), recipe_record(run.recipe))
-    if not differ:
-        return None
-    return f"{run.folder} holds a finished run of another recipe; these keys differ:\n" + "\n".join(differ)
 
 
 def _one_by_one(planned: Sequence[Planned], how: How) -> Iterator[tuple[Planned, str | None]]:

@@ -79,6 +79,11 @@ class LSTMAggregator(nn.Module):
                 f"lstm: pool = 'concat' was built for {self.frames} frames a video, got {real.shape[1]}: set "
                 "model.aggregator.frames to the number of frames that the sampling gives"
             )
+        if packed and torch.compiler.is_exporting():
+            raise ContractError(
+                "lstm: videos that differ in length are packed, which no fixed graph does; export needs a "
+                "model.sampling that gives all of them equally many frames: clips, segments or uniform"
+            )
         if packed:
             sequence, real = _real_first(sequence, real)
         outputs, state = self._run(sequence, real if packed else None)

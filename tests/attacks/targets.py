@@ -79,7 +79,7 @@ def config(data: bytes) -> None:
     path = written("config/config.json", data)
     tree = folder.read_config(path.parent)
     folder.check_requirements(tree.pop("requires"), path.parent)
-    model = weights._build(folder._config(tree, path.parent), "meta")
+    model = weights.build(folder._config(tree, path.parent), "meta")
     again = written("config/config.json", config_text(model.config, model.requires, __version__).encode())
     whole = folder.read_config(again.parent)
     del whole["requires"]

@@ -16,13 +16,15 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from scenes import Scripted
 from small import photos, tiny_model
 from typer.testing import CliRunner, Result
 
 from emozoo.cli.app import app
 from emozoo.errors import DataError, EmozooError, RecipeError
 from emozoo.model import EmotionModel
-from emozoo.prediction import predictions
+from emozoo.prediction import detection, predictions
+from emozoo.prediction.faces import FaceDetector
 
 
 @pytest.fixture(scope="module")
@@ -261,3 +263,55 @@ def test_a_broken_model_folder_ends_with_one_line_and_status_1(folder: Path, tmp
     )  # fmt: skip
     assert done.returncode == 1
     assert done.stderr.strip() == f"error: there is no model folder {tmp_path / 'none'}"
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no full disk to write to")
+@pytest.mark.parametrize("command", [["list"], ["--version"]])
+def test_a_terminal_that_takes_no_more_is_an_error_and_no_traceback(command: list[str]) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "emozoo", *command], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert (done.returncode, done.stderr) == (1, "error: No space left on device\n")
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_a_file_that_cannot_grow_is_named_and_what_was_there_stays(
+    saved: tuple[EmotionModel, str], folder: Path, tmp_path: Path, suffix: str
+) -> None:
+    target = tmp_path / f"out.{suffix}"
+    target.write_text("older")
+    limited = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100)); import emozoo.cli as c; c.main()"
+    command = [
+        sys.executable,
+        "-c",
+        limited,
+        "predict",
+        saved[1],
+        folder,
+        "--faces",
+        "none",
+        "--output",
+        target,
+    ]
+    done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert f"error: {target}: File too large" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert target.read_text() == "older"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [target.name, "photos"]
+
+
+def test_a_better_detector_that_cannot_be_had_is_one_line_on_each_call(
+    saved: tuple[EmotionModel, str], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reasons = {"best": "best needs OpenCV", "better": "better needs a file: " + "it is nowhere. " * 30}
+    found = FaceDetector("tests:scripted", reasons, Scripted({}))
+    monkeypatch.setattr(detection, "find_detector", lambda _: found)
+    done = CliRunner().invoke(app, ["predict", saved[1], str(folder)])
+    first, best, better, *_ = done.stderr.splitlines()
+    assert first == "faces are found by tests:scripted"
+    assert best == "  best was passed over: best needs OpenCV"
+    assert better.startswith("  better was passed over: better needs a file: it is nowhere.")
+    assert better.endswith(" ... (--faces better says why)")
+    assert len(better) < 130

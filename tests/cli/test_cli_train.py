@@ -227,3 +227,17 @@ def test_an_unfinished_run_has_no_card(place: Path) -> None:
     done = emozoo("card", "write", place / "empty", "--run", place / "empty", cwd=place)
     assert done.returncode == 1
     assert "no run has finished there" in done.stderr
+
+
+def test_resuming_what_is_finished_says_so_and_refuses_another_recipe(place: Path) -> None:
+    again = emozoo(
+        "train", "tiny.toml", "--set", "train.seed=0", "--out", "run0", "--cpu", "--resume", cwd=place
+    )
+    assert again.returncode == 0
+    assert (
+        again.stdout
+        == "run0 is finished already; nothing was trained\n" + (place / "output0.txt").read_text()
+    )
+    other = emozoo("train", "tiny.toml", "--set", "train.seed=7", "--out", "run0", "--resume", cwd=place)
+    assert other.returncode == 1
+    assert "train.seed: was 0, is 7" in other.stderr

@@ -125,6 +125,11 @@ def test_only_some_categories_can_be_used_under_any_spelling() -> None:
     assert torch.equal(samples.media.pixels, everything.media.pixels[[0, 2, 4]])
 
 
+def test_a_row_labelled_as_none_is_of_no_category_that_is_used() -> None:
+    samples = load(rows([0, -1, 2, None]), only=["happy", "neutral"])
+    assert samples.ids == ["photo-0", "photo-2"]
+
+
 def test_soft_labels_are_divided_among_the_categories_that_are_used() -> None:
     soft = [[0.2, 0.2, 0.6], [0.0, 1.0, 0.0], None, [0.3, 0.5, 0.2], [1.0, 0.0, 0.0]]
     data = rows([2, 2, 2, 1, 0], label_probabilities=soft)

@@ -13,6 +13,7 @@ import pytest
 
 from emozoo.errors import DataError
 from emozoo.evaluation.compare import compare, compare_folders
+from emozoo.evaluation.tables import number
 
 
 def a_record(name: str = "a", accuracy: tuple = (0.7, [0.68, 0.72]), **more: Any) -> dict[str, Any]:
@@ -261,3 +262,8 @@ def test_a_path_without_a_result_is_refused(tmp_path: Path) -> None:
     (tmp_path / "metrics.json").write_text("[]")
     with pytest.raises(DataError, match=r"metrics.json holds no table"):
         compare_folders([tmp_path])
+
+
+@pytest.mark.parametrize(("name", "text"), [("ccc", "0.000"), ("accuracy", "0.00 %")])
+def test_nothing_is_less_than_zero_by_nothing(name: str, text: str) -> None:
+    assert number(name, -1e-6) == number(name, 0.0) == text

@@ -18,6 +18,7 @@ from emozoo.data.reading import open_reader, read
 from emozoo.data.samples import Samples, load_samples
 from emozoo.errors import DataError, EmozooWarning
 from emozoo.evaluation.evaluate import evaluate, evaluate_on_disk, predictions_table, run, violations
+from emozoo.evaluation.pictures import draw_result
 from emozoo.model import EmotionModel
 from emozoo.recipe import Data, ModelConfig
 
@@ -26,6 +27,7 @@ CONFIG = {
     "backbone": {"name": "resnet18", "stem": "strided", "width": 4},
     "heads": {"emotion": {"name": "classification"}, "vad": {"name": "vad"}},
 }
+CLASSES = {"emotion": {"name": "classification"}}
 READER = {"name": "synthetic", "size": 24, "samples": 140, "validation_samples": 70, "test_samples": 70}
 
 
@@ -275,3 +277,16 @@ def test_real_faces_are_measured_with_their_majority_baseline(real_data: Path, t
     assert result["heads"]["emotion"]["majority_baseline"] == pytest.approx(895 / 3589)
     assert result["heads"]["vad"]["n"] == 31
     assert result["dataset"].startswith("FER2013")
+
+
+def test_dimensions_in_heads_of_their_own_are_drawn_in_one_space(samples: Samples, tmp_path: Path) -> None:
+    heads = {name: {"name": "vad", "dimensions": [name]} for name in ("dominance", "valence", "arousal")}
+    found, images = {}, {}
+    for folder, parts in (("one", {"vad": {"name": "vad"}}), ("three", heads)):
+        split = create(ModelConfig.model_validate({**CONFIG, "heads": {**CLASSES, **parts}}), seed=0).eval()
+        (tmp_path / folder).mkdir()
+        result, outputs = evaluate(split, samples, split="test", resamples=0)
+        images[folder] = draw_result(tmp_path / folder, split, samples, outputs, result)
+        found[folder] = {path.name for path in images[folder] if "space" in path.name}
+    assert found == {"one": {"vad_space.png"}, "three": {"space.png"}}
+    assert (tmp_path / "three" / "space.png").stat().st_size > 20_000

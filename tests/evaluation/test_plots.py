@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -147,3 +148,22 @@ def test_a_runs_curves_show_the_figure_that_selects_or_else_the_first_heads_main
     row = {"epoch": 1, "loss": 1.0, "select.emotion.accuracy": 0.5, "select.vad.ccc": 0.1, "select.loss": 1.0}
     draw_history(tmp_path, [row], {"metric": metric, "epoch": 1})
     assert given == {"scores": [drawn], "best": 1}
+
+
+def test_the_curves_of_one_epoch_stand_at_that_epoch_and_at_no_part_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ticks: list[list[float]] = []
+
+    @contextmanager
+    def looked_at(path: Path, size: tuple[float, float]) -> Iterator[Any]:
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=size)
+        yield figure
+        ticks.extend(list(axes.get_xticks()) for axes in figure.axes)
+
+    monkeypatch.setattr(plots, "picture", looked_at)
+    plots.training_curves(tmp_path / "a.png", [{"epoch": 1, "loss": 1.0, "lr": 0.1}], best=1)
+    assert [{tick for tick in row if tick % 1} for row in ticks] == [set(), set()]
+    assert all(1.0 in row for row in ticks)

@@ -258,3 +258,15 @@ def test_faces_of_real_media_are_found_and_followed(real_data: Path, model: Emot
     assert seen["face_noface.mov"].tracks[0].times[-1] == pytest.approx(2.4, abs=0.7)
     assert seen["noface_face.mov"].tracks[0].times[0] == pytest.approx(3.9, abs=0.7)
     assert seen["WolfgangLanger_Pexels.mp4"].tracks[0].windows[-1].end > 19
+
+
+def test_windows_of_a_fraction_of_a_second_are_told_apart_in_words(
+    model: EmotionModel, tmp_path: Path
+) -> None:
+    script = standing(12, (20, 20))
+    folder = frame_folder(tmp_path / "v", scenes(12, script))
+    found = watch(model, folder, script, window=0, frame_rate=25)
+    spans = [line.split("  ")[2] for line in found.to_lines()]
+    assert spans[:3] == ["0.00-0.00 s", "0.04-0.04 s", "0.08-0.08 s"]
+    whole = watch(model, folder, script, window=2)
+    assert whole.to_lines()[0].split("  ")[2] == "0.0-1.1 s"

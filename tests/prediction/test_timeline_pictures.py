@@ -16,7 +16,7 @@ from emozoo.errors import DataError
 from emozoo.prediction.annotate import Annotator, annotate_video, box_at, in_rows, label_place
 from emozoo.prediction.answers import said
 from emozoo.prediction.timeline import Clip, Timeline, Track, Window
-from emozoo.prediction.timeline_plot import activation, draw_timeline, located
+from emozoo.prediction.timeline_plot import SLOTS, _moments, activation, draw_timeline, located
 
 CLIPS = {"name": "clips", "frames": 12, "window": 10, "clips": 3, "length": 4, "stride": 3, "per_clip": 2}
 ORANGE = (0xE8, 0x75, 0x1A)
@@ -76,6 +76,11 @@ def test_the_located_clip_of_each_window_is_marked_and_of_many_windows_the_one_t
     many[17] = window(17, 18, clips=clips(0.1, 0.1, 0.8, start=17))
     assert [clip.start for clip in located(track(*many))] == [19]
     assert located(track(window())) == []
+
+
+def test_a_frame_that_is_alone_is_shown_as_long_as_it_is_drawn() -> None:
+    alone = track(window(0, 0), index=[0])
+    assert _moments(alone) == [0] * SLOTS
 
 
 @pytest.fixture(scope="module")

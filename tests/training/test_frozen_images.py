@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from small import RECIPE
 
+from emozoo.cli.extract import extract as extract_features
 from emozoo.data import features
 from emozoo.data.features import extract
 from emozoo.data.samples import load_samples
@@ -179,3 +181,17 @@ def test_a_start_whose_weights_are_not_published_names_that_of_a_run_too(
     recipe = tiny_recipe("train.init=resnet18-fer2013")
     with pytest.raises(WeightsUnavailableError, match=r"train\.init=dir:runs/resnet18-fer2013/model"):
         initialise(EmotionModel(recipe.model), recipe)
+
+
+def test_a_run_finds_the_features_that_extract_has_left_though_its_backbone_begins_at_random(
+    tiny_recipe: Callable[..., Recipe], tmp_path: Path, seen: list[int]
+) -> None:
+    (tmp_path / "tiny.toml").write_text(RECIPE)
+    extract_features(str(tmp_path / "tiny.toml"), tmp_path / "cache", None, ["train.seed=3"])
+    assert seen
+    seen.clear()
+    cache = f"data.cache='{tmp_path / 'cache'}'"
+    train(
+        tiny_recipe("train.freeze=true", "train.epochs=1", "train.seed=3", cache), tmp_path / "run", cpu=True
+    )
+    assert not seen

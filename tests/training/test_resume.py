@@ -8,18 +8,22 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
-from small import RECIPE
+from small import RECIPE, photos
 from torch import nn
 
-from emozoo.errors import Interrupted, ResumeError, TrainingError
+from emozoo.errors import CorruptModelError, DataError, Interrupted, ResumeError, TrainingError
+from emozoo.labels import DIMENSIONS
 from emozoo.recipe import Optimizer
 from emozoo.records import read_record
 from emozoo.training import checkpoint
+from emozoo.training.data import load_training_data
 from emozoo.training.optim import make_optimizer
 from emozoo.training.progress import Progress
 from emozoo.training.run import train
@@ -190,6 +194,77 @@ def test_resuming_a_finished_run_changes_nothing(tiny_recipe, tmp_path: Path) ->
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     train(tiny_recipe("train.epochs=1"), tmp_path / "run", resume=True, cpu=True)
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+
+
+def test_a_finished_run_of_another_recipe_is_not_taken_for_this_one(tiny_recipe, tmp_path: Path) -> None:
+    train(tiny_recipe("train.epochs=1"), tmp_path / "run", cpu=True)
+    with pytest.raises(ResumeError, match=r"finished run of another recipe.*\n  train.epochs: was 1, is 7"):
+        train(tiny_recipe("train.epochs=7"), tmp_path / "run", resume=True, cpu=True)
+
+
+def test_a_place_that_is_not_the_models_to_take_is_refused_before_training(
+    tiny_recipe, tmp_path: Path
+) -> None:
+    place = tmp_path / "run" / "model"
+    place.mkdir(parents=True)
+    (place / ".DS_Store").touch()
+    (place / "notes.txt").touch()
+    with pytest.raises(CorruptModelError, match="is not a model folder"):
+        train(tiny_recipe("train.epochs=1"), tmp_path / "run", cpu=True)
+    assert not (tmp_path / "run" / "checkpoints").exists()
+    (place / "notes.txt").unlink()
+    assert (train(tiny_recipe("train.epochs=1"), tmp_path / "run", cpu=True) / "run.json").is_file()
+
+
+def image_folders(root: Path, broken: bool) -> tuple[str, ...]:
+    """Write pictures of two splits, one of the reported perhaps broken; return the keys that name them."""
+    for split, count in (("train", 10), ("test", 3)):
+        for number, pixels in enumerate(photos(2 * count, 24)):
+            folder = root / split / ("happy", "sad")[number % 2]
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(folder / f"{number}.png")
+    if broken:
+        (root / "test" / "happy" / "bad.png").write_bytes(b"no picture")
+    named = "data={name='folders', report='test'}", f"data.root='{root}'"
+    return (*named, "model.heads.vad=null", "train.epochs=1", "train.batch_size=6")
+
+
+def test_where_the_reported_split_cannot_be_read_it_is_said_that_training_is_done_and_how_to_measure(
+    tiny_recipe, tmp_path: Path
+) -> None:
+    recipe = tiny_recipe(*image_folders(tmp_path / "data", broken=True))
+    with pytest.raises(DataError, match=r"(?s)bad\.png.*training is done.*--resume"):
+        train(recipe, tmp_path / "run", cpu=True)
+    (tmp_path / "data" / "test" / "happy" / "bad.png").unlink()
+    record = read_record(train(recipe, tmp_path / "run", resume=True, cpu=True))
+    assert (record["resumed"], record["result"]["n"]) == (True, 6)
+
+
+def test_a_reported_split_without_targets_is_refused_before_training(
+    tiny_recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = tiny_recipe("data.report='test'", "train.epochs=1")
+
+    def load(recipe, model):
+        data = load_training_data(recipe, model)
+        count, chosen = len(data.rows), set(data.splits.report)
+        unknown = {
+            name: [None if row in chosen else value for row, value in enumerate(data.rows[name])]
+            for name in ("label", *DIMENSIONS)
+            if name in data.rows.column_names
+        }
+        rows = data.rows
+        for name, values in unknown.items():
+            feature = rows.features[name]
+            rows = rows.remove_columns(name).add_column(name, values, feature=feature)
+        assert len(rows) == count
+        return replace(data, rows=rows)
+
+    with pytest.raises(
+        DataError, match=r"split 'test' has no targets for any head of this model.*data\.report"
+    ):
+        train(recipe, tmp_path / "run", cpu=True, load=load)
+    assert not (tmp_path / "run" / "checkpoints").exists()
 
 
 def test_a_checkpoint_that_was_being_written_when_the_power_went_is_ignored(tmp_path: Path) -> None:

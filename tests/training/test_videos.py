@@ -227,6 +227,14 @@ def test_videos_whose_expression_no_clip_shows_count_neither_for_nor_against_the
     assert "rich_clips" not in evaluate(model, found, split="all", resamples=10)[0]
 
 
+def test_where_videos_have_more_or_fewer_clips_nobody_asks_which_was_found() -> None:
+    sliding = Sliding(name="sliding", length=3, stride=3)
+    model = create(recipe(model__sampling=sliding.model_dump()).model, seed=0)
+    found = samples(Moving(None, where=True), sliding)
+    assert len({len(sliding.sample(count).index) for count in found.media.counts}) > 1
+    assert "rich_clips" not in evaluate(model, found, split="all", resamples=10)[0]
+
+
 def test_a_fold_is_measured_and_its_features_are_drawn(moving: None, tmp_path: Path) -> None:
     pytest.importorskip("sklearn")
     model = create(recipe().model, seed=0)
