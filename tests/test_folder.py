@@ -505,7 +505,7 @@ def diverge(model: EmotionModel) -> None:
     ("tamper", "message"),
     [
         (EmotionModel.half, "torch.float16, the model that is loaded has torch.float32"),
-        (EmotionModel.bfloat16, "stored BF16"),
+        (EmotionModel.bfloat16, "torch.bfloat16, the model that is loaded has torch.float32"),
         (change_head, "missing: heads.emotion.layers.1.weight"),
         (diverge, "holds NaN in"),
     ],

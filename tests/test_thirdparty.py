@@ -166,7 +166,7 @@ def test_a_model_of_a_plugin_is_trained_saved_and_loaded(python, home, trained):
 
 def test_without_the_plugin_its_model_says_what_to_install_before_anything_is_built(trained):
     with pytest.raises(
-        MissingPluginError, match=r'needs emozoo-good>=1\.2,<2 .*pip install "emozoo-good>=1\.2,<2"'
+        MissingPluginError, match=r"needs emozoo-good>=1\.2,<2 .*pip install 'emozoo-good>=1\.2,<2'"
     ):
         emozoo.load(trained / "model")
 

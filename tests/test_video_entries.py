@@ -146,7 +146,7 @@ def test_a_card_of_a_trained_entry_keeps_the_literatures_figures_apart():
     section = (
         "### What others report\n\nFigures of their sources, as these give them; emozoo has not measured them.\n\n"
         "| metric | value | measured on | source |\n|---|---|---|---|\n"
-        "| uar | 50.00% | DFEW, 5 folds | Someone 2020, Table 1 |\n\n"
+        "| uar | 50.00 % | DFEW, 5 folds | Someone 2020, Table 1 |\n\n"
     )
     assert render_card(record).replace(section, "") == plain
     del record["recipe"]["card"]["literature"]

@@ -173,7 +173,7 @@ def test_a_card_is_written_from_a_record_and_keeps_the_hand_written_part(place: 
     text = (entry / "README.md").read_text()
     record = json.loads((place / "run0" / "run.json").read_text())
     accuracy = record["result"]["heads"]["emotion"]["metrics"]["accuracy"]["value"]
-    assert f"{accuracy:.2%}" in text
+    assert f"{100 * accuracy:.2f} %" in text
     assert "## Intended use" in text
     assert "split" in text
     assert "n = 70" in text

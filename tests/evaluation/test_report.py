@@ -158,10 +158,10 @@ def test_every_row_of_a_markdown_table_has_the_columns_of_its_header() -> None:
 
 
 def test_a_result_without_consistency_notes_or_name_is_reported(tmp_path: Path) -> None:
-    result = a_result(consistency=None, model="other", notes=[])
+    result = a_result(consistency=None, notes=[])
     del result["name"]
     markdown, _ = written(result, tmp_path, [])
-    assert markdown.startswith("# other on FER2013, public_test")
+    assert markdown.startswith("# evaluation on FER2013, public_test")
     assert "Consistency" not in markdown
     assert ">" not in markdown
 

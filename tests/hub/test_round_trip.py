@@ -69,7 +69,7 @@ def test_what_the_hub_shows_of_a_model_is_what_was_measured(hub, folder, run, re
     scores = {score.metric_name: score.metric_value for score in ModelCard(text).data.eval_results}
     assert scores["emotion: accuracy (WAR)"] == emotion["accuracy"]["value"]
     assert scores["vad: CCC, mean"] == vad["ccc"]["value"]
-    assert f"{emotion['uar']['value']:.2%}" in text
+    assert f"{100 * emotion['uar']['value']:.2f} %" in text
     assert "valence, constant (" in text
     api = HfApi(hub.url, token=ALICE)
     for wanted in ({"filter": "emozoo"}, {"filter": "vad"}, {"pipeline_tag": "image-classification"}):
