@@ -310,7 +310,7 @@ class DatasetReader(Protocol):
         ...
 
     def check(self) -> Sequence[Finding]:
-        """Look at everything and report what is wrong, without stopping at the first finding."""
+        """Report all that the reader alone can know to be wrong; `emozoo data check` looks at the media itself."""
         ...
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from emozoo.data.media import Images, Videos
 from emozoo.data.samples import Samples
 from emozoo.data.videos import cache_key, every_frame
 from emozoo.errors import DataError, RecipeError
+from emozoo.files import complete
 from emozoo.model import EmotionModel, evaluating, lay_out
 
 BATCH = 256
@@ -95,13 +95,8 @@ def _write_images(path: Path, tensors: dict[str, Tensor]) -> None:
     """Write a cache, which appears when it is complete."""
     from safetensors.torch import save_file
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        save_file(tensors, temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with complete(path) as place:
+        save_file(tensors, place)
 
 
 def backbone_key(model: EmotionModel) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor
 
 from emozoo.errors import DataError
+from emozoo.files import complete
 
 _FACTS = b"emozoo"
 
@@ -20,25 +20,19 @@ def write_arrays(path: Path, arrays: Iterable[np.ndarray]) -> None:
     """Write arrays (T, ...) of one type and one shape but for T; the file appears when it is complete."""
     import pyarrow as pa
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with open(temporary, "wb") as file:
-            writer, schema = None, None
-            for array in arrays:
-                flat = np.ascontiguousarray(array)
-                kind = pa.binary(flat[0].nbytes)
-                if schema is None or writer is None:
-                    facts = {"dtype": flat.dtype.str, "shape": flat.shape[1:]}
-                    schema = pa.schema([pa.field("frame", kind)], {_FACTS: json.dumps(facts).encode()})
-                    writer = pa.ipc.new_file(file, schema)
-                column = pa.Array.from_buffers(kind, len(flat), [None, pa.py_buffer(flat)])
-                writer.write_batch(pa.record_batch([column], schema=schema))
-            if writer is not None:
-                writer.close()
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with complete(path) as place, open(place, "wb") as file:
+        writer, schema = None, None
+        for array in arrays:
+            flat = np.ascontiguousarray(array)
+            kind = pa.binary(flat[0].nbytes)
+            if schema is None or writer is None:
+                facts = {"dtype": flat.dtype.str, "shape": flat.shape[1:]}
+                schema = pa.schema([pa.field("frame", kind)], {_FACTS: json.dumps(facts).encode()})
+                writer = pa.ipc.new_file(file, schema)
+            column = pa.Array.from_buffers(kind, len(flat), [None, pa.py_buffer(flat)])
+            writer.write_batch(pa.record_batch([column], schema=schema))
+        if writer is not None:
+            writer.close()
 
 
 def read_arrays(path: Path) -> list[Tensor]:

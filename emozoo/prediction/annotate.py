@@ -16,6 +16,7 @@ from emozoo.data.sound import Sound
 from emozoo.data.video import FrameStream
 from emozoo.errors import DataError, EmozooWarning
 from emozoo.evaluation.plots import COLOURS
+from emozoo.files import complete
 from emozoo.prediction.timeline import Timeline, Track, Window
 
 if TYPE_CHECKING:
@@ -67,19 +68,14 @@ def annotate_video(path: Path, timeline: Timeline) -> Path:
     stream = FrameStream(timeline.source, fps=timeline.frame_rate or 25.0)
     rate = max(1, round((timeline.frames - 1) / timeline.seconds)) if timeline.seconds else 25
     picture: Annotator | None = None
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        with (
-            _sound_of(stream.path) as sound,
-            _encoder(temporary, CONTAINERS[path.suffix.lower()], rate, sound) as write,
-        ):
-            for number, time, pixels in stream:
-                picture = picture or Annotator(timeline, pixels.shape[1], pixels.shape[0])
-                write(picture.draw(number, time, pixels), time)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with (
+        complete(path) as place,
+        _sound_of(stream.path) as sound,
+        _encoder(place, CONTAINERS[path.suffix.lower()], rate, sound) as write,
+    ):
+        for number, time, pixels in stream:
+            picture = picture or Annotator(timeline, pixels.shape[1], pixels.shape[0])
+            write(picture.draw(number, time, pixels), time)
     return path
 
 

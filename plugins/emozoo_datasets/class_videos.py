@@ -6,12 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from emozoo.labels import canonical
+from emozoo.labels import CATEGORIES, canonical
 from emozoo_datasets.image_folders import visible
 from emozoo_datasets.video_files import is_video
 from emozoo_datasets.video_lists import split_word
-
-CATEGORIES = frozenset({"angry", "disgust", "fear", "happy", "sad", "surprise", "neutral", "contempt"})
 
 
 @dataclass(frozen=True, slots=True)

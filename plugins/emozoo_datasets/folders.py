@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from emozoo.contracts import Finding
 from emozoo.errors import DataError
-from emozoo.labels import FER2013_LABELS, canonical
+from emozoo.labels import CATEGORIES, canonical
 from emozoo_datasets.bu4dfe import Bu4dfe
 from emozoo_datasets.fer2013 import Fer2013
 from emozoo_datasets.image_checks import count_classes
@@ -48,9 +48,7 @@ class Folders:
         if not root.is_dir():
             return False
         names = {canonical(folder.path.name) for folder in class_folders(root) if has_images(folder.path)}
-        return len(names & {*FER2013_LABELS, "contempt"}) >= 2 and not (
-            Fer2013.recognises(root) or Bu4dfe.recognises(root)
-        )
+        return len(names & {*CATEGORIES}) >= 2 and not (Fer2013.recognises(root) or Bu4dfe.recognises(root))
 
     def read(self) -> Dataset:
         """Return all rows, with images as paths.

@@ -13,10 +13,10 @@ from typing import Any, ClassVar
 
 from emozoo.contracts import Finding
 from emozoo.errors import DataError
-from emozoo.labels import DIMENSIONS, canonical
+from emozoo.labels import CATEGORIES, DIMENSIONS, canonical
 from emozoo_datasets.afew import Afew
 from emozoo_datasets.bu4dfe import Bu4dfe
-from emozoo_datasets.class_videos import CATEGORIES, classes_of_videos
+from emozoo_datasets.class_videos import classes_of_videos
 from emozoo_datasets.image_checks import Report, some
 from emozoo_datasets.image_folders import visible
 from emozoo_datasets.mmi import Mmi
@@ -75,7 +75,7 @@ class Videos(VideoReader):
         if not root.is_dir() or any(reader.recognises(root) for reader in (Afew, Bu4dfe, Mmi)):
             return False
         found = {folder.label for folder in classes_of_videos(root) if folder.videos()}
-        return len(found & CATEGORIES) >= 2
+        return len(found & {*CATEGORIES}) >= 2
 
     def entries(self, report: Report) -> list[VideoEntry]:
         """Return all videos, with what their splits are called here."""
