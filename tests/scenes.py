@@ -102,6 +102,11 @@ def close(first: Any, second: Any) -> bool:
     return list(one) == list(two) and all(abs(one[name] - two[name]) < 1e-5 for name in numbers)
 
 
+CLIPS = {"name": "clips", "frames": 12, "window": 10, "clips": 3, "length": 4, "stride": 3, "per_clip": 2}
+CEFLNET = {"sampling": CLIPS, "aggregator": {"name": "ceflnet"}}
+"""A model of videos: how it takes its frames, and what it does with them."""
+
+
 def seeing_model(**changes: Any) -> EmotionModel:
     """A tiny model whose answers differ from face to face: its batch normalisation knows the portraits."""
     model = tiny_model(**changes)

@@ -126,7 +126,7 @@ def _check_folder(folder: Path, resume: bool) -> None:
 def _check_report(recipe: Recipe, data: TrainingData, model: EmotionModel) -> None:
     """Refuse, before training, a reported split that its rows show to measure nothing."""
     targets = load_targets(data.rows.select(data.splits.report), recipe.model.labels, recipe.data.labels)
-    heads: Any = model.heads.values()
+    heads = model.heads.values()
     if all((targets.vad if head.task == "vad" else targets.label).isnan().all() for head in heads):
         raise DataError(
             f"split {data.splits.report_name!r} has no targets for any head of this model: report another (data.report)"

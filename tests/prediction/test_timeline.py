@@ -15,20 +15,6 @@ from emozoo.model import EmotionModel
 from emozoo.prediction.answers import PLACE
 from emozoo.prediction.timeline import Timeline
 
-CLIPS = {"name": "clips", "frames": 12, "window": 10, "clips": 3, "length": 4, "stride": 3, "per_clip": 2}
-CEFLNET = {"sampling": CLIPS, "aggregator": {"name": "ceflnet"}}
-
-
-@pytest.fixture(scope="module")
-def model() -> EmotionModel:
-    return seeing_model()
-
-
-@pytest.fixture(scope="module")
-def video_model() -> EmotionModel:
-    return seeing_model(**CEFLNET)
-
-
 # --- faces ----------------------------------------------------------------------------------------------------
 
 

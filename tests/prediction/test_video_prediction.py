@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from scenes import SIDE, close, detector, frame_folder, scenes, seeing_model, standing, watch
+from scenes import CLIPS, SIDE, close, detector, frame_folder, scenes, seeing_model, standing, watch
 
 from emozoo.contracts import Faces
 from emozoo.data.sampling import Clips, Sliding
@@ -21,18 +21,6 @@ from emozoo.prediction.faces import crop_face
 from emozoo.prediction.videos import FaceCrop, FaceTrack, FaceTracks, Windowing
 
 DIMENSIONS = ("valence", "arousal", "dominance")
-CLIPS = {"name": "clips", "frames": 12, "window": 10, "clips": 3, "length": 4, "stride": 3, "per_clip": 2}
-CEFLNET = {"sampling": CLIPS, "aggregator": {"name": "ceflnet"}}
-
-
-@pytest.fixture(scope="module")
-def model() -> EmotionModel:
-    return seeing_model()
-
-
-@pytest.fixture(scope="module")
-def video_model() -> EmotionModel:
-    return seeing_model(**CEFLNET)
 
 
 # --- windows --------------------------------------------------------------------------------------------------
